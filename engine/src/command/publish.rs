@@ -1,0 +1,206 @@
+//! Publishing: drafts to notifications in the log, single or in batches, each with a result of its own.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::access::{Identity, Scope};
+use crate::audience::Audience;
+use crate::cloudevent::Publication;
+use crate::draft::Draft;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::event::{Event, Fact, Published};
+use crate::limits;
+use crate::log::{Append, Appended, now};
+use crate::names::{Publisher, Tenant};
+use crate::notification::{Content, Notification, NotificationId};
+use crate::position::Position;
+use crate::store::KeyClaim;
+
+/// What a publish is answered with: it is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The notification.
+    pub id: NotificationId,
+    /// Where it is in the log.
+    pub position: Position,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Whether it was published before, under the same idempotency key: then this is the answer of that time.
+    pub duplicate: bool,
+}
+
+impl Engine {
+    /// Publishes a notification.
+    ///
+    /// # Errors
+    /// See [`Error`]; unless it says otherwise, nothing was done.
+    pub async fn publish(&self, identity: &Identity, publication: Publication) -> Result<Receipt, Error> {
+        let mut results = self.publish_all(identity, vec![publication]).await?;
+        results.pop().unwrap_or(Err(Error::Internal))
+    }
+
+    /// Publishes notifications with one commit, in their order. Each has a result of its own: one that is refused
+    /// does not keep the others from being published.
+    ///
+    /// # Errors
+    /// When none of them could be: the token does not allow it, or there are too many.
+    pub async fn publish_all(
+        &self,
+        identity: &Identity,
+        publications: Vec<Publication>,
+    ) -> Result<Vec<Result<Receipt, Error>>, Error> {
+        identity.require(Scope::Publish)?;
+        let most = limits::NOTIFICATIONS_PER_BATCH;
+        if publications.len() > most {
+            let detail = format!(
+                "expected at most {most} notifications, got {}",
+                publications.len()
+            );
+            return Err(Error::field("notifications", detail));
+        }
+        let mut appends = Vec::with_capacity(publications.len());
+        let mut results = Vec::with_capacity(publications.len());
+        for publication in publications {
+            match self.prepare(identity, publication) {
+                Ok(append) => {
+                    appends.push(append);
+                    results.push(None);
+                }
+                Err(error) => results.push(Some(Err(error))),
+            }
+        }
+        let mut appended = self.append_prepared(appends).await.into_iter();
+        let settled = results
+            .into_iter()
+            .map(|refused| refused.or_else(|| appended.next()));
+        Ok(settled
+            .map(|result| result.unwrap_or(Err(Error::Internal)))
+            .collect())
+    }
+
+    /// Checks a draft, asks the rules, and makes a notification of it.
+    fn prepare(&self, identity: &Identity, publication: Publication) -> Result<Append, Error> {
+        let Publication { draft, source } = publication;
+        let errors = draft.check();
+        if !errors.is_empty() {
+            return Err(Error::Invalid(errors));
+        }
+        let publisher = source.unwrap_or_else(|| identity.publisher());
+        let key = draft.idempotency_key.clone().map(|key| KeyClaim {
+            publisher: publisher.clone(),
+            key,
+            content_hash: draft.content_hash(),
+        });
+        let audience = self.route(&identity.tenant, &draft)?;
+        let fact = Fact::NotificationPublished(Box::new(published(draft, audience, publisher)));
+        Ok(Append {
+            tenant: identity.tenant.clone(),
+            key,
+            facts: vec![fact],
+        })
+    }
+
+    /// The publisher's audience and what the routing rules add to it.
+    fn route(&self, tenant: &Tenant, draft: &Draft) -> Result<Audience, Error> {
+        let mut audience = draft.audience.clone();
+        for plugin in self.plugins() {
+            let Some(rule) = plugin.routing_rule() else {
+                continue;
+            };
+            let failed = |reason: String| Error::Rule {
+                rule: plugin.name().to_owned(),
+                reason,
+            };
+            let added = rule.route(tenant, draft, &audience).map_err(failed)?;
+            audience.users.extend(added.users);
+            audience.channels.extend(added.channels);
+            audience.except.extend(added.except);
+        }
+        let mut audience = audience.settled();
+        // Whom the publisher leaves out is not brought back by a rule.
+        let except = std::mem::take(&mut audience.except);
+        audience.users.retain(|user| !except.contains(user));
+        audience.except = if audience.channels.is_empty() {
+            Vec::new()
+        } else {
+            except
+        };
+        if audience.is_empty() {
+            return Err(Error::NobodyAddressed);
+        }
+        let mut errors = Vec::new();
+        audience.check(&mut errors);
+        if errors.is_empty() {
+            Ok(audience)
+        } else {
+            Err(Error::Invalid(errors))
+        }
+    }
+
+    async fn append_prepared(&self, appends: Vec<Append>) -> Vec<Result<Receipt, Error>> {
+        let count = appends.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let appended = match self.log().append(appends).await {
+            Ok(appended) => appended,
+            Err(error) => return (0..count).map(|_| Err(Error::from(&error))).collect(),
+        };
+        let mut results = Vec::with_capacity(count);
+        for outcome in appended {
+            results.push(match outcome {
+                Appended::Events(events) => events
+                    .first()
+                    .and_then(|event| receipt(event, false))
+                    .ok_or(Error::Internal),
+                Appended::Duplicate(position) => self.first_answer(position).await,
+                Appended::KeyReused => Err(Error::KeyReused),
+            });
+        }
+        results
+    }
+
+    /// What the publish at a position was answered with.
+    async fn first_answer(&self, position: Position) -> Result<Receipt, Error> {
+        let event = self.log().event(position).await?;
+        event
+            .and_then(|event| receipt(&event, true))
+            .ok_or(Error::Internal)
+    }
+}
+
+fn receipt(event: &Event, duplicate: bool) -> Option<Receipt> {
+    let notification = &event.published()?.notification;
+    let (id, created_at) = (notification.id, notification.created_at);
+    Some(Receipt {
+        id,
+        position: event.position,
+        created_at,
+        duplicate,
+    })
+}
+
+fn published(draft: Draft, audience: Audience, publisher: Publisher) -> Published {
+    let content = Content {
+        title: draft.title,
+        body: draft.body,
+        data: draft.data,
+        action: draft.action,
+    };
+    let notification = Notification {
+        id: NotificationId::now(),
+        kind: draft.kind,
+        content,
+        priority: draft.priority,
+        tags: draft.tags,
+        created_at: now(),
+        inbox: draft.inbox,
+    };
+    Published {
+        notification,
+        audience,
+        publisher,
+    }
+}

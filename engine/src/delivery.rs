@@ -1,0 +1,277 @@
+//! What goes out to subscribers: messages, each encoded once for all who get it, in parcels of one commit.
+//!
+//! Knows what a message says, not how it travels: a transport brings an [`Encoding`] and gets shared bytes.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::event::{Event, Fact, Mark, Selection};
+use crate::inbox::Counts;
+use crate::names::Channel;
+use crate::notification::{NotificationId, encode};
+use crate::position::{Cursor, Epoch, Position};
+
+/// Encodings a server can have at a time: the native one, and one for each dialect.
+pub const ENCODINGS_MOST: usize = 8;
+
+/// What a subscriber is told.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A notification that concerns them.
+    Notification {
+        /// The event that published it.
+        event: Arc<Event>,
+        /// Whether it counts for them: a client may add one by itself. It does not for those who only watch.
+        counts: bool,
+    },
+    /// The user read, saw or marked something, on any of their devices.
+    Changed(Arc<Event>),
+    /// The user became a member of channels.
+    Joined {
+        /// Which.
+        channels: Vec<Channel>,
+        /// By the event here.
+        position: Position,
+    },
+    /// The user ceased to be a member of channels: their notifications are no longer in the inbox.
+    Left {
+        /// Which.
+        channels: Vec<Channel>,
+        /// By the event here.
+        position: Position,
+    },
+    /// The user's counts.
+    Counts(Counts),
+}
+
+impl Message {
+    /// The position it belongs to.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Notification { event, .. } | Self::Changed(event) => event.position,
+            Self::Joined { position, .. } | Self::Left { position, .. } => *position,
+            Self::Counts(counts) => counts.position,
+        }
+    }
+
+    /// Roughly its size on the wire, to bound a mailbox before anything is encoded.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Notification { event, .. } => 128 + event.document().len(),
+            Self::Changed(event) => event.weight(),
+            Self::Joined { channels, .. } | Self::Left { channels, .. } => 128 + 64 * channels.len(),
+            Self::Counts(_) => 96,
+        }
+    }
+}
+
+/// A way to write messages. Made once, by [`Engine::encoding`](crate::Engine::encoding); cheap to clone.
+#[derive(Clone)]
+pub struct Encoding {
+    slot: usize,
+    encode: Arc<dyn Fn(&Message) -> Bytes + Send + Sync>,
+}
+
+impl Encoding {
+    pub(crate) fn new(slot: usize, encode: impl Fn(&Message) -> Bytes + Send + Sync + 'static) -> Self {
+        Self {
+            slot,
+            encode: Arc::new(encode),
+        }
+    }
+}
+
+impl fmt::Debug for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoding")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message on its way, shared by all who get it.
+#[derive(Debug)]
+pub struct Delivery {
+    message: Message,
+    encoded: [OnceLock<Bytes>; ENCODINGS_MOST],
+}
+
+impl Delivery {
+    pub(crate) fn new(message: Message) -> Self {
+        Self {
+            message,
+            encoded: Default::default(),
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// It in an encoding. The first who asks encodes it; everybody else gets the same bytes.
+    #[must_use]
+    pub fn encoded(&self, encoding: &Encoding) -> &Bytes {
+        self.encoded[encoding.slot].get_or_init(|| (encoding.encode)(&self.message))
+    }
+}
+
+/// What one commit means for a subscriber: to be written with one flush. Shared by all who get the same.
+#[derive(Debug)]
+pub struct Parcel {
+    deliveries: Box<[Arc<Delivery>]>,
+    position: Position,
+    weight: usize,
+}
+
+impl Parcel {
+    /// A parcel that brings its receiver to `position`.
+    pub(crate) fn new(deliveries: Box<[Arc<Delivery>]>, position: Position) -> Self {
+        let weight = deliveries.iter().map(|delivery| delivery.message.weight()).sum();
+        Self {
+            deliveries,
+            position,
+            weight,
+        }
+    }
+
+    /// The messages, in the order of their positions.
+    #[must_use]
+    pub fn deliveries(&self) -> &[Arc<Delivery>] {
+        &self.deliveries
+    }
+
+    /// Who has got it has everything of theirs up to here.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Roughly its bytes on the wire.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+/// The native encoding: one JSON object, its `type` first. Shared by WebSocket and everything else that speaks JSON.
+pub(crate) fn to_json(epoch: &Epoch, message: &Message) -> Bytes {
+    let position = message.position();
+    let place = Place {
+        position,
+        cursor: Cursor {
+            epoch: epoch.clone(),
+            position,
+        },
+    };
+    let json = match message {
+        Message::Notification { event, counts } => {
+            let document = std::str::from_utf8(event.document()).unwrap_or("null");
+            let notification = serde_json::from_str(document).unwrap_or(RawValue::NULL);
+            encode(&NotificationJson {
+                kind: "notification",
+                place,
+                counts: *counts,
+                notification,
+            })
+        }
+        Message::Changed(event) => encode(&changed(event, place)),
+        Message::Joined { channels, .. } => encode(&ChannelsJson {
+            kind: "joined",
+            place,
+            channels,
+        }),
+        Message::Left { channels, .. } => encode(&ChannelsJson {
+            kind: "left",
+            place,
+            channels,
+        }),
+        Message::Counts(counts) => encode(&CountsJson {
+            kind: "counts",
+            counts: *counts,
+        }),
+    };
+    json.into()
+}
+
+#[derive(Serialize)]
+struct Place {
+    position: Position,
+    cursor: Cursor,
+}
+
+#[derive(Serialize)]
+struct NotificationJson<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    place: Place,
+    counts: bool,
+    notification: &'a RawValue,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangedJson {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    place: Place,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<Vec<NotificationId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up_to: Option<Position>,
+}
+
+#[derive(Serialize)]
+struct ChannelsJson<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    place: Place,
+    channels: &'a [Channel],
+}
+
+#[derive(Serialize)]
+struct CountsJson {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+fn changed(event: &Event, place: Place) -> ChangedJson {
+    let ids = |entries: &[crate::event::EntryRef]| Some(entries.iter().map(|entry| entry.id).collect());
+    let (kind, notifications, up_to) = match &event.fact {
+        Fact::Read(read) => match &read.selection {
+            Selection::Entries(entries) => ("read", ids(entries), None),
+            Selection::UpTo(position) => ("read", None, Some(*position)),
+        },
+        Fact::Seen(seen) => ("seen", None, Some(seen.up_to)),
+        Fact::Marked(mark, marked) => (mark_word(*mark), ids(&marked.entries), None),
+        _ => ("unknown", None, None),
+    };
+    ChangedJson {
+        kind,
+        place,
+        notifications,
+        up_to,
+    }
+}
+
+fn mark_word(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Unread => "unread",
+        Mark::Archived => "archived",
+        Mark::Unarchived => "unarchived",
+        Mark::Deleted => "deleted",
+        Mark::Pinned => "pinned",
+        Mark::Unpinned => "unpinned",
+    }
+}

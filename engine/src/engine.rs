@@ -1,0 +1,392 @@
+//! The engine: the log, its projections and the hub, put together. What a transport holds.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Identity;
+use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
+use crate::error::Error;
+use crate::event::{Fact, Started};
+use crate::hub::{Subscriber, SubscriberId, Subscription};
+use crate::inbox::{ViewError, ensure_view, view_path};
+use crate::limits;
+use crate::log::{Append, Log, LogError};
+use crate::names::{Channel, Tenant};
+use crate::plugin::Plugin;
+use crate::position::Position;
+use crate::projector::{Projector, Request};
+use crate::sqlite::{Database, reading};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{EventStore, StoreError};
+
+/// Connections that read the inbox view.
+const VIEW_READERS: usize = 2;
+
+/// How an engine is put together.
+pub struct Options {
+    /// Where its files are: the log, if it keeps it itself, and the views.
+    pub data: PathBuf,
+    /// Where the log is kept; without it, in SQLite in `data`.
+    pub store: Option<Arc<dyn EventStore>>,
+    /// What is added to the engine; their rules are asked in this order.
+    pub plugins: Vec<Arc<dyn Plugin>>,
+    /// People kept in memory who are not connected; without it, as many as is sensible.
+    pub people_kept: Option<usize>,
+}
+
+impl Options {
+    /// An engine with everything in one directory.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            store: None,
+            plugins: Vec::new(),
+            people_kept: None,
+        }
+    }
+}
+
+/// Why an engine could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the data directory {path} cannot be used: {error}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Another process uses the data directory.
+    #[error("the data directory {path} is in use by another process")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The view cannot be opened or rebuilt.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// The engine. Cheap to clone; [`shutdown`](Self::shutdown) ends it for all.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    log: Log,
+    projector: Projector,
+    view: Database,
+    plugins: Vec<Arc<dyn Plugin>>,
+    encodings: AtomicUsize,
+    json: Encoding,
+    life: Life,
+    /// Held as long as the engine lives, so that no other process uses the directory.
+    _lock: File,
+}
+
+/// Tasks and their end.
+struct Life {
+    closing_log: CancellationToken,
+    closing_projector: CancellationToken,
+    log_task: TaskTracker,
+    projector_task: TaskTracker,
+    /// Why the engine failed, if it did.
+    failure: watch::Sender<Option<Arc<str>>>,
+}
+
+impl Engine {
+    /// Starts an engine: opens the log, brings the view up to date, and records that it serves.
+    ///
+    /// # Errors
+    /// [`StartError`], which says what is wrong and where.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let lock = lock_directory(&options.data)?;
+        let store = match options.store {
+            Some(store) => store,
+            None => Arc::new(SqliteStore::open(&log_path(&options.data)).await?),
+        };
+        let (closing_log, closing_projector) = (CancellationToken::new(), CancellationToken::new());
+        let (log, append_task) = Log::open(store, closing_log.clone()).await?;
+        let log_task = TaskTracker::new();
+        log_task.spawn(append_task);
+
+        // Before anything is served, so that what an earlier process left unsynced is on disk.
+        let started = Fact::Started(Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        log.append(vec![Append {
+            tenant: Tenant::server(),
+            key: None,
+            facts: vec![started],
+        }])
+        .await?;
+
+        ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
+        let (projector, projecting) = Projector::start(
+            &options.data,
+            log.clone(),
+            options.people_kept,
+            closing_projector.clone(),
+        )
+        .await?;
+        let failure = watch::Sender::new(None);
+        let projector_task = TaskTracker::new();
+        projector_task.spawn(watch_over(log.clone(), projecting, failure.clone()));
+
+        let view = Database::open(
+            "tidings-view-read",
+            &reading(&view_path(&options.data)),
+            VIEW_READERS,
+        )
+        .await;
+        let epoch = log.epoch().clone();
+        let json = Encoding::new(0, move |message| to_json(&epoch, message));
+        let inner = Inner {
+            log,
+            projector,
+            view: view.map_err(ViewError::from)?,
+            plugins: options.plugins,
+            encodings: AtomicUsize::new(1),
+            json,
+            life: Life {
+                closing_log,
+                closing_projector,
+                log_task,
+                projector_task,
+                failure,
+            },
+            _lock: lock,
+        };
+        let engine = Self {
+            inner: Arc::new(inner),
+        };
+        engine.catch_up().await?;
+        Ok(engine)
+    }
+
+    /// Waits until the view has everything that was in the log at the start.
+    async fn catch_up(&self) -> Result<(), StartError> {
+        let head = self.log().head();
+        let mut written = self.projector().written.clone();
+        let mut failure = self.inner.life.failure.subscribe();
+        tokio::select! {
+            caught_up = written.wait_for(|position| *position >= head) => {
+                caught_up.map_err(|_| ViewError::Closed)?;
+                Ok(())
+            }
+            _ = failure.wait_for(Option::is_some) => Err(ViewError::Closed.into()),
+        }
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.inner.log
+    }
+
+    /// The native encoding of messages: JSON.
+    #[must_use]
+    pub fn json(&self) -> &Encoding {
+        &self.inner.json
+    }
+
+    /// Another encoding of messages, to be made once by each transport or dialect that has one. `None` when there are
+    /// [`ENCODINGS_MOST`] already.
+    pub fn encoding(&self, encode: impl Fn(&Message) -> Bytes + Send + Sync + 'static) -> Option<Encoding> {
+        let taken = self
+            .inner
+            .encodings
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slot| {
+                (slot < ENCODINGS_MOST).then_some(slot + 1)
+            });
+        taken.ok().map(|slot| Encoding::new(slot, encode))
+    }
+
+    /// Opens a subscription to everything that concerns the identity's user from now on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn subscribe(&self, identity: &Identity, transport: &'static str) -> Result<Subscriber, Error> {
+        let key = self.admit(identity).await?;
+        let watches = identity
+            .session
+            .as_ref()
+            .map(Channel::of_session)
+            .into_iter()
+            .collect();
+        let subscription = Subscription {
+            key,
+            roles: identity.roles.clone(),
+            session: identity.session.clone(),
+            transport,
+            watches,
+        };
+        self.projector()
+            .ask(|reply| Request::Subscribe(subscription, reply))
+            .await
+            .ok_or(Error::Stopping)
+    }
+
+    /// Lets a subscriber see a channel live, where the token permits. It has when this returns.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn watch(
+        &self,
+        identity: &Identity,
+        subscriber: SubscriberId,
+        channel: Channel,
+    ) -> Result<(), Error> {
+        identity.require_watch(&channel)?;
+        let asked = self
+            .projector()
+            .ask(|reply| Request::Watch(subscriber, channel, reply))
+            .await;
+        match asked {
+            Some(true) => Ok(()),
+            Some(false) => {
+                let most = limits::WATCHES_PER_SUBSCRIBER;
+                Err(Error::field(
+                    "channel",
+                    format!("expected at most {most} watched channels on a connection"),
+                ))
+            }
+            None => Err(Error::Stopping),
+        }
+    }
+
+    /// Ends that.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn unwatch(&self, subscriber: SubscriberId, channel: Channel) -> Result<(), Error> {
+        self.projector()
+            .ask(|reply| Request::Unwatch(subscriber, channel, reply))
+            .await
+            .ok_or(Error::Stopping)
+    }
+
+    /// Whether it serves: it has not failed and is not stopping.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.inner.life.closing_log.is_cancelled() && self.inner.life.failure.borrow().is_none()
+    }
+
+    /// Waits until the engine fails, and says why. Whoever runs it must then exit: what was being written is not known.
+    pub async fn failed(&self) -> Arc<str> {
+        let mut failure = self.inner.life.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops: what was accepted is written and projected, then everything is closed.
+    pub async fn shutdown(&self) {
+        let life = &self.inner.life;
+        life.closing_log.cancel();
+        life.log_task.close();
+        life.log_task.wait().await;
+        life.closing_projector.cancel();
+        life.projector_task.close();
+        life.projector_task.wait().await;
+    }
+
+    pub(crate) fn plugins(&self) -> &[Arc<dyn Plugin>] {
+        &self.inner.plugins
+    }
+
+    pub(crate) fn projector(&self) -> &Projector {
+        &self.inner.projector
+    }
+
+    pub(crate) fn view(&self) -> &Database {
+        &self.inner.view
+    }
+}
+
+/// Where the log lies within a data directory.
+fn log_path(data: &Path) -> PathBuf {
+    data.join("log.db")
+}
+
+/// Makes the directory and claims it for this process.
+fn lock_directory(data: &Path) -> Result<File, StartError> {
+    let failed = |error| StartError::Directory {
+        path: data.to_owned(),
+        error,
+    };
+    std::fs::create_dir_all(data).map_err(failed)?;
+    let lock = File::create(data.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse {
+            path: data.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Rebuilds the view of a data directory that no server uses. `progress` is told how far it has come, and of how far.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn rebuild(
+    data: &Path,
+    progress: impl Fn(Position, Position) + Send + 'static,
+) -> Result<Position, StartError> {
+    let _lock = lock_directory(data)?;
+    let store = Arc::new(SqliteStore::open(&log_path(data)).await?);
+    // The append task is never run: nothing is written.
+    let (log, _append_task) = Log::open(store, CancellationToken::new()).await?;
+    let head = log.head();
+    ensure_view(data, &log, true, move |position| progress(position, head)).await?;
+    Ok(head)
+}
+
+/// Says every few seconds how far a rebuild has come.
+fn report_progress(head: Position) -> impl FnMut(Position) + Send + 'static {
+    let mut said = std::time::Instant::now();
+    move |position| {
+        if said.elapsed().as_secs() >= 2 {
+            said = std::time::Instant::now();
+            tracing::info!(%position, %head, "rebuilding the inbox view");
+        }
+    }
+}
+
+/// Notes why the log or the projector ended, if it was not told to.
+async fn watch_over(
+    log: Log,
+    projecting: impl Future<Output = Result<(), ViewError>>,
+    failure: watch::Sender<Option<Arc<str>>>,
+) {
+    let mut projecting = std::pin::pin!(projecting);
+    tokio::select! {
+        () = log.failed() => {
+            failure.send_replace(Some("the event log failed".into()));
+            let _ = projecting.await; // it still hands out what was durable
+        }
+        ended = &mut projecting => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the inbox view failed");
+                failure.send_replace(Some(error.to_string().into()));
+            }
+        }
+    }
+}

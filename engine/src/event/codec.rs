@@ -1,0 +1,344 @@
+//! Events to and from what a store keeps: a type name, a schema version and JSON. The one place that knows old versions.
+//!
+//! Every reader (replay, projections, export) decodes here, so that none of them can bypass an upcast.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Event, Fact, Mark, Published, Unknown};
+use crate::audience::Audience;
+use crate::names::{NotificationType, Priority, Publisher, Tag};
+use crate::notification::{Content, Notification, NotificationId, encode};
+use crate::store::{NewEvent, StoredEvent};
+
+/// An event that could not be decoded.
+#[derive(Debug, thiserror::Error)]
+#[error("event {position} ({type_name} version {version}) cannot be decoded: {reason}")]
+pub struct DecodeError {
+    position: crate::Position,
+    type_name: String,
+    version: u16,
+    reason: String,
+}
+
+/// From version `from` of a type's envelope to the next one.
+struct Upcast {
+    type_name: &'static str,
+    from: u16,
+    step: fn(&mut Value),
+}
+
+/// Every step there is, oldest first. Empty as long as every type is at version 1.
+const UPCASTS: &[Upcast] = &[];
+
+/// The version that is written now, of every type.
+const VERSION: u16 = 1;
+
+/// A published notification without its content: what must stay when a person's data is erased.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PublishedEnvelope {
+    id: NotificationId,
+    #[serde(rename = "type")]
+    kind: NotificationType,
+    priority: Priority,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Tag>,
+    created_at: jiff::Timestamp,
+    inbox: bool,
+    audience: Audience,
+    publisher: Publisher,
+}
+
+fn mark_name(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Unread => "Unread",
+        Mark::Archived => "Archived",
+        Mark::Unarchived => "Unarchived",
+        Mark::Deleted => "Deleted",
+        Mark::Pinned => "Pinned",
+        Mark::Unpinned => "Unpinned",
+    }
+}
+
+impl Fact {
+    /// The name of its type, as the log has it.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        match self {
+            Self::Started(_) => "Started",
+            Self::NotificationPublished(_) => "NotificationPublished",
+            Self::Joined(_) => "Joined",
+            Self::Left(_) => "Left",
+            Self::Read(_) => "Read",
+            Self::Seen(_) => "Seen",
+            Self::Marked(mark, _) => mark_name(*mark),
+            Self::Unknown(unknown) => &unknown.type_name,
+        }
+    }
+
+    /// The version of its schema.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        match self {
+            Self::Unknown(unknown) => unknown.version,
+            _ => VERSION,
+        }
+    }
+
+    /// The fact without a notification's content, as JSON.
+    #[must_use]
+    pub fn envelope(&self) -> String {
+        let bytes = match self {
+            Self::Started(started) => encode(started),
+            Self::NotificationPublished(published) => encode(&envelope_of(published)),
+            Self::Joined(membership) | Self::Left(membership) => encode(membership),
+            Self::Read(read) => encode(read),
+            Self::Seen(seen) => encode(seen),
+            Self::Marked(_, marked) => encode(marked),
+            Self::Unknown(unknown) => unknown.envelope.clone().into_bytes(),
+        };
+        String::from_utf8(bytes).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
+    }
+
+    /// What a store is given to keep.
+    pub(crate) fn encoded(&self, recorded_at: jiff::Timestamp) -> NewEvent {
+        let payload = match self {
+            Self::NotificationPublished(published) => {
+                let content = encode(&published.notification.content);
+                Some(String::from_utf8(content).unwrap_or_else(|_| unreachable!("JSON is UTF-8")))
+            }
+            _ => None,
+        };
+        NewEvent {
+            type_name: self.type_name().to_owned(),
+            version: self.version(),
+            recorded_at,
+            envelope: self.envelope(),
+            payload,
+            streams: self.streams(),
+        }
+    }
+}
+
+fn envelope_of(published: &Published) -> PublishedEnvelope {
+    let notification = &published.notification;
+    PublishedEnvelope {
+        id: notification.id,
+        kind: notification.kind.clone(),
+        priority: notification.priority.clone(),
+        tags: notification.tags.clone(),
+        created_at: notification.created_at,
+        inbox: notification.inbox,
+        audience: published.audience.clone(),
+        publisher: published.publisher.clone(),
+    }
+}
+
+/// Decodes an event, whatever version it was written in.
+///
+/// # Errors
+/// [`DecodeError`] when the JSON of a known type is not what its version says.
+pub(crate) fn decode(stored: StoredEvent) -> Result<Event, DecodeError> {
+    decode_with(UPCASTS, stored)
+}
+
+fn decode_with(upcasts: &[Upcast], stored: StoredEvent) -> Result<Event, DecodeError> {
+    let failed = |reason: String| DecodeError {
+        position: stored.position,
+        type_name: stored.type_name.clone(),
+        version: stored.version,
+        reason,
+    };
+    let fact = decode_fact(upcasts, &stored).map_err(|error| failed(error.to_string()))?;
+    // To pass over a newer form of a known fact would make every count after it wrong.
+    if !matches!(fact, Fact::Unknown(_)) && stored.version > fact.version() {
+        return Err(failed("it was written by a newer version of tidings".to_owned()));
+    }
+    Ok(Event::new(
+        stored.position,
+        stored.tenant,
+        stored.recorded_at,
+        stored.entries,
+        fact,
+    ))
+}
+
+fn decode_fact(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Fact, serde_json::Error> {
+    let envelope = upcast(upcasts, stored)?;
+    let envelope = envelope.as_deref().unwrap_or(&stored.envelope);
+    let marked = |mark| serde_json::from_str(envelope).map(|marked| Fact::Marked(mark, marked));
+    match stored.type_name.as_str() {
+        "NotificationPublished" => published(envelope, stored.payload.as_deref()),
+        "Read" => serde_json::from_str(envelope).map(Fact::Read),
+        "Seen" => serde_json::from_str(envelope).map(Fact::Seen),
+        "Joined" => serde_json::from_str(envelope).map(Fact::Joined),
+        "Left" => serde_json::from_str(envelope).map(Fact::Left),
+        "Started" => serde_json::from_str(envelope).map(Fact::Started),
+        "Unread" => marked(Mark::Unread),
+        "Archived" => marked(Mark::Archived),
+        "Unarchived" => marked(Mark::Unarchived),
+        "Deleted" => marked(Mark::Deleted),
+        "Pinned" => marked(Mark::Pinned),
+        "Unpinned" => marked(Mark::Unpinned),
+        _ => Ok(Fact::Unknown(Unknown {
+            type_name: stored.type_name.clone(),
+            version: stored.version,
+            envelope: stored.envelope.clone(),
+        })),
+    }
+}
+
+fn published(envelope: &str, payload: Option<&str>) -> Result<Fact, serde_json::Error> {
+    let envelope: PublishedEnvelope = serde_json::from_str(envelope)?;
+    // An erased payload leaves a notification that says nothing, in its place.
+    let content: Content = payload.map(serde_json::from_str).transpose()?.unwrap_or_default();
+    let notification = Notification {
+        id: envelope.id,
+        kind: envelope.kind,
+        content,
+        priority: envelope.priority,
+        tags: envelope.tags,
+        created_at: envelope.created_at,
+        inbox: envelope.inbox,
+    };
+    let (audience, publisher) = (envelope.audience, envelope.publisher);
+    Ok(Fact::NotificationPublished(Box::new(Published {
+        notification,
+        audience,
+        publisher,
+    })))
+}
+
+/// The envelope in today's version, or `None` when it is that already.
+fn upcast(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Option<String>, serde_json::Error> {
+    let mut steps = upcasts
+        .iter()
+        .filter(|step| step.type_name == stored.type_name && step.from >= stored.version)
+        .peekable();
+    if steps.peek().is_none() {
+        return Ok(None);
+    }
+    let mut envelope: Value = serde_json::from_str(&stored.envelope)?;
+    for upcast in steps {
+        (upcast.step)(&mut envelope);
+    }
+    Ok(Some(envelope.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Entry;
+    use crate::names::Tenant;
+    use crate::position::{Offset, Position, StreamId};
+
+    /// Events of every type as version 1 wrote them. Never changed: what was written once must be readable for ever.
+    const GOLDEN: &str = include_str!("golden/v1.jsonl");
+
+    fn stored(line: &str) -> StoredEvent {
+        let golden: Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| golden[name].as_str().unwrap().to_owned();
+        let entries = golden["entries"].as_array().map_or(&[][..], Vec::as_slice);
+        let number = |value: &Value| value.as_u64().unwrap();
+        StoredEvent {
+            position: Position(1),
+            tenant: Tenant::default(),
+            type_name: text("type"),
+            version: number(&golden["version"]) as u16,
+            recorded_at: jiff::Timestamp::UNIX_EPOCH,
+            envelope: golden["envelope"].to_string(),
+            payload: golden.get("payload").map(Value::to_string),
+            entries: entries
+                .iter()
+                .map(|pair| Entry {
+                    stream: StreamId(number(&pair[0])),
+                    offset: Offset(number(&pair[1])),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn every_event_that_was_ever_written_can_be_read_and_is_written_the_same_today() {
+        for line in GOLDEN.lines() {
+            let golden = stored(line);
+            let event = decode(golden.clone()).unwrap();
+            assert!(!matches!(event.fact, Fact::Unknown(_)), "{line}");
+            let again = event.fact.encoded(golden.recorded_at);
+            let same = |one: &str, other: &str| {
+                serde_json::from_str::<Value>(one).unwrap() == serde_json::from_str::<Value>(other).unwrap()
+            };
+            assert_eq!(
+                (again.type_name.as_str(), again.version),
+                (golden.type_name.as_str(), golden.version)
+            );
+            assert!(
+                same(&again.envelope, &golden.envelope),
+                "{line}\n{}",
+                again.envelope
+            );
+            match (&again.payload, &golden.payload) {
+                (Some(again), Some(golden)) => assert!(same(again, golden), "{line}\n{again}"),
+                (again, golden) => assert_eq!(again, golden, "{line}"),
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_golden_event_of_every_type() {
+        let types: std::collections::BTreeSet<String> =
+            GOLDEN.lines().map(|line| stored(line).type_name).collect();
+        let known = "Archived Deleted Joined Left NotificationPublished Pinned Read Seen Started Unarchived Unpinned \
+                     Unread";
+        assert_eq!(
+            types.into_iter().collect::<Vec<_>>(),
+            known.split_whitespace().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn an_old_version_is_brought_up_step_by_step() {
+        let steps = [
+            Upcast {
+                type_name: "Seen",
+                from: 0,
+                step: |json| json["user"] = json["who"].take(),
+            },
+            Upcast {
+                type_name: "Read",
+                from: 0,
+                step: |_| panic!("of another type"),
+            },
+        ];
+        let mut old = stored(r#"{"type":"Seen","version":0,"envelope":{"who":"ada","upTo":7}}"#);
+        let Fact::Seen(seen) = decode_with(&steps, old.clone()).unwrap().fact else {
+            panic!("not seen")
+        };
+        assert_eq!((seen.user.as_str(), seen.up_to), ("ada", Position(7)));
+        old.version = 1;
+        assert!(
+            decode_with(&steps, old).is_err(),
+            "what is new already is not changed"
+        );
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_an_unknown_type_passed_over() {
+        let newer = stored(r#"{"type":"Seen","version":2,"envelope":{"user":"ada","upTo":7}}"#);
+        assert!(decode(newer).unwrap_err().to_string().contains("newer version"));
+        let unknown = stored(r#"{"type":"FenceDrawn","version":3,"envelope":{"x":1}}"#);
+        assert!(matches!(decode(unknown).unwrap().fact, Fact::Unknown(_)));
+    }
+
+    #[test]
+    fn an_erased_payload_leaves_a_notification_that_says_nothing() {
+        let mut erased = stored(GOLDEN.lines().next().unwrap());
+        assert!(erased.payload.take().is_some());
+        let event = decode(erased).unwrap();
+        assert_eq!(
+            event.published().unwrap().notification.content,
+            Content::default()
+        );
+    }
+}

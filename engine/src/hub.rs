@@ -1,0 +1,402 @@
+//! The hub: who is connected, in which channels, and what each of them is told.
+//!
+//! Owned by the projector's thread, so it needs no lock. Waits for nobody: a subscriber whose mailbox is full is let
+//! go, with the position up to which it was served.
+
+mod presence;
+mod subscriber;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+use smallvec::SmallVec;
+
+pub use presence::{ChannelPresence, Presence};
+pub use subscriber::{Ended, Hello, Subscriber, SubscriberId, Subscription};
+pub(crate) use subscriber::{Sender, mailbox};
+
+use crate::delivery::{Delivery, Message, Parcel};
+use crate::event::Event;
+use crate::inbox::{Counts, Effect};
+use crate::limits;
+use crate::names::{Channel, Tenant, UserId, UserKey};
+use crate::position::Position;
+
+/// A subscriber's place in the hub's table, reused when it has gone.
+type Slot = u32;
+
+/// Everybody who is connected.
+#[derive(Default)]
+pub(crate) struct Hub {
+    slots: Vec<Option<Connected>>,
+    free: Vec<Slot>,
+    by_id: HashMap<SubscriberId, Slot>,
+    users: HashMap<UserKey, ConnectedUser>,
+    tenants: HashMap<Tenant, Channels>,
+    /// Whose counts have changed by a broadcast since they were last told.
+    stale: RoaringBitmap,
+}
+
+/// Who of a tenant is in its channels.
+#[derive(Default)]
+struct Channels {
+    /// Connections of members: their notifications count.
+    members: HashMap<Channel, RoaringBitmap>,
+    /// Connections that only watch.
+    watchers: HashMap<Channel, RoaringBitmap>,
+}
+
+struct Connected {
+    subscription: Subscription,
+    sender: Sender,
+    watches: BTreeSet<Channel>,
+}
+
+#[derive(Default)]
+struct ConnectedUser {
+    slots: SmallVec<[Slot; 2]>,
+    channels: BTreeSet<Channel>,
+}
+
+/// One batch while it is handed out: messages, and who gets which of them.
+#[derive(Default)]
+struct Batch {
+    deliveries: Vec<Arc<Delivery>>,
+    /// For each slot, the messages it gets, in order.
+    lists: BTreeMap<Slot, SmallVec<[u32; 4]>>,
+    /// Users who are to be told their counts with this batch.
+    counted: BTreeSet<UserKey>,
+}
+
+impl Batch {
+    fn add(&mut self, message: Message, slots: impl IntoIterator<Item = Slot>) {
+        let mut slots = slots.into_iter().peekable();
+        if slots.peek().is_none() {
+            return;
+        }
+        let index = self.deliveries.len() as u32;
+        self.deliveries.push(Arc::new(Delivery::new(message)));
+        for slot in slots {
+            self.lists.entry(slot).or_default().push(index);
+        }
+    }
+}
+
+impl Hub {
+    /// Adds a subscriber, whose user is a member of `channels`.
+    pub(crate) fn subscribe<'c>(
+        &mut self,
+        id: SubscriberId,
+        subscription: Subscription,
+        channels: impl Iterator<Item = &'c Channel>,
+        sender: Sender,
+    ) {
+        let slot = self.free.pop().unwrap_or(self.slots.len() as Slot);
+        let tenant = self.tenants.entry(subscription.key.tenant.clone()).or_default();
+        let user = self.users.entry(subscription.key.clone()).or_default();
+        if user.slots.is_empty() {
+            user.channels = channels.cloned().collect();
+        }
+        user.slots.push(slot);
+        for channel in &user.channels {
+            tenant.members.entry(channel.clone()).or_default().insert(slot);
+        }
+        self.by_id.insert(id, slot);
+        let watched = subscription.watches.clone();
+        let connected = Connected {
+            subscription,
+            sender,
+            watches: BTreeSet::new(),
+        };
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => *place = Some(connected),
+            None => self.slots.push(Some(connected)),
+        }
+        for channel in watched {
+            self.watch(id, channel);
+        }
+    }
+
+    /// Removes a subscriber. Whose it was, if it was there.
+    pub(crate) fn unsubscribe(&mut self, id: SubscriberId) -> Option<UserKey> {
+        let slot = self.by_id.remove(&id)?;
+        let connected = self.slots.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        self.stale.remove(slot);
+        let key = connected.subscription.key;
+        if let Some(tenant) = self.tenants.get_mut(&key.tenant) {
+            for channel in &connected.watches {
+                Channels::take(&mut tenant.watchers, channel, slot);
+            }
+            if let Some(user) = self.users.get_mut(&key) {
+                for channel in &user.channels {
+                    Channels::take(&mut tenant.members, channel, slot);
+                }
+                user.slots.retain(|other| *other != slot);
+            }
+            if tenant.members.is_empty() && tenant.watchers.is_empty() {
+                self.tenants.remove(&key.tenant);
+            }
+        }
+        if self.users.get(&key).is_some_and(|user| user.slots.is_empty()) {
+            self.users.remove(&key);
+        }
+        Some(key)
+    }
+
+    /// Lets a connection see a channel live. `false` when it watches too many.
+    pub(crate) fn watch(&mut self, id: SubscriberId, channel: Channel) -> bool {
+        let Some((slot, connected)) = self.connected_mut(id) else {
+            return true;
+        }; // it has gone, which its task learns
+        if connected.watches.len() >= limits::WATCHES_PER_SUBSCRIBER && !connected.watches.contains(&channel)
+        {
+            return false;
+        }
+        let tenant = connected.subscription.key.tenant.clone();
+        connected.watches.insert(channel.clone());
+        self.tenants
+            .entry(tenant)
+            .or_default()
+            .watchers
+            .entry(channel)
+            .or_default()
+            .insert(slot);
+        true
+    }
+
+    /// Ends that.
+    pub(crate) fn unwatch(&mut self, id: SubscriberId, channel: &Channel) {
+        let Some((slot, connected)) = self.connected_mut(id) else {
+            return;
+        };
+        let tenant = connected.subscription.key.tenant.clone();
+        if connected.watches.remove(channel)
+            && let Some(channels) = self.tenants.get_mut(&tenant)
+        {
+            Channels::take(&mut channels.watchers, channel, slot);
+        }
+    }
+
+    fn connected_mut(&mut self, id: SubscriberId) -> Option<(Slot, &mut Connected)> {
+        let slot = *self.by_id.get(&id)?;
+        Some((slot, self.slots.get_mut(slot as usize)?.as_mut()?))
+    }
+
+    /// Tells everybody concerned what a batch means for them, each in one parcel. `counts` are those after the batch.
+    /// Returns who was let go.
+    pub(crate) fn hand_out(
+        &mut self,
+        effects: &[Effect],
+        position: Position,
+        counts: impl Fn(&UserKey) -> Option<Counts>,
+    ) -> Vec<SubscriberId> {
+        let mut batch = Batch::default();
+        for effect in effects {
+            match effect {
+                Effect::Published(event) => self.address(event, &mut batch),
+                Effect::Changed(key, event) => self.tell(key, Message::Changed(event.clone()), &mut batch),
+                Effect::Joined(key, channels, position) => {
+                    self.join(key, channels);
+                    self.tell(
+                        key,
+                        Message::Joined {
+                            channels: channels.clone(),
+                            position: *position,
+                        },
+                        &mut batch,
+                    );
+                }
+                Effect::Left(key, channels, position) => {
+                    self.leave(key, channels);
+                    self.tell(
+                        key,
+                        Message::Left {
+                            channels: channels.clone(),
+                            position: *position,
+                        },
+                        &mut batch,
+                    );
+                }
+            }
+        }
+        for key in std::mem::take(&mut batch.counted) {
+            self.add_counts(&key, &counts, &mut batch);
+        }
+        self.send(batch, position)
+    }
+
+    /// Tells those their counts who have had broadcasts since they were last told. Returns who was let go.
+    pub(crate) fn tell_stale_counts(
+        &mut self,
+        position: Position,
+        counts: impl Fn(&UserKey) -> Option<Counts>,
+    ) -> Vec<SubscriberId> {
+        let stale = std::mem::take(&mut self.stale);
+        let keys: BTreeSet<UserKey> = stale
+            .iter()
+            .filter_map(|slot| Some(self.at(slot)?.subscription.key.clone()))
+            .collect();
+        let mut batch = Batch::default();
+        for key in keys {
+            self.add_counts(&key, &counts, &mut batch);
+        }
+        self.send(batch, position)
+    }
+
+    /// A message to all of a user's devices, followed by their counts.
+    fn tell(&self, key: &UserKey, message: Message, batch: &mut Batch) {
+        if let Some(user) = self.users.get(key) {
+            batch.add(message, user.slots.iter().copied());
+            batch.counted.insert(key.clone());
+        }
+    }
+
+    fn add_counts(&mut self, key: &UserKey, counts: impl Fn(&UserKey) -> Option<Counts>, batch: &mut Batch) {
+        let (Some(user), Some(counts)) = (self.users.get(key), counts(key)) else {
+            return;
+        };
+        batch.add(Message::Counts(counts), user.slots.iter().copied());
+        for slot in &user.slots {
+            self.stale.remove(*slot);
+        }
+    }
+
+    /// Finds out whom a notification reaches.
+    fn address(&mut self, event: &Arc<Event>, batch: &mut Batch) {
+        let Some(published) = event.published() else {
+            return;
+        };
+        let (audience, inbox) = (&published.audience, published.notification.inbox);
+        let slots_of = |user: &UserId| {
+            let key = UserKey {
+                tenant: event.tenant.clone(),
+                user: user.clone(),
+            };
+            self.users.get(&key).map_or(&[][..], |user| &user.slots)
+        };
+        let (mut members, mut watchers) = (RoaringBitmap::new(), RoaringBitmap::new());
+        if let Some(channels) = self.tenants.get(&event.tenant) {
+            for channel in &audience.channels {
+                members |= channels.members.get(channel).unwrap_or(&RoaringBitmap::new());
+                watchers |= channels.watchers.get(channel).unwrap_or(&RoaringBitmap::new());
+            }
+        }
+        for user in &audience.except {
+            for slot in slots_of(user) {
+                members.remove(*slot);
+                watchers.remove(*slot);
+            }
+        }
+        if inbox {
+            self.stale |= &members;
+        }
+        for user in &audience.users {
+            for slot in slots_of(user) {
+                members.insert(*slot);
+            }
+            if inbox && !slots_of(user).is_empty() {
+                batch.counted.insert(UserKey {
+                    tenant: event.tenant.clone(),
+                    user: user.clone(),
+                });
+            }
+        }
+        watchers -= &members;
+        batch.add(
+            Message::Notification {
+                event: event.clone(),
+                counts: inbox,
+            },
+            members,
+        );
+        batch.add(
+            Message::Notification {
+                event: event.clone(),
+                counts: false,
+            },
+            watchers,
+        );
+    }
+
+    fn join(&mut self, key: &UserKey, channels: &[Channel]) {
+        let Some(user) = self.users.get_mut(key) else {
+            return;
+        };
+        let tenant = self.tenants.entry(key.tenant.clone()).or_default();
+        for channel in channels {
+            user.channels.insert(channel.clone());
+            tenant
+                .members
+                .entry(channel.clone())
+                .or_default()
+                .extend(user.slots.iter().copied());
+        }
+    }
+
+    fn leave(&mut self, key: &UserKey, channels: &[Channel]) {
+        let (Some(user), Some(tenant)) = (self.users.get_mut(key), self.tenants.get_mut(&key.tenant)) else {
+            return;
+        };
+        for channel in channels {
+            user.channels.remove(channel);
+            for slot in &user.slots {
+                Channels::take(&mut tenant.members, channel, *slot);
+            }
+        }
+    }
+
+    /// Puts the parcels into the mailboxes. Whoever gets the same messages gets the same parcel.
+    fn send(&mut self, batch: Batch, position: Position) -> Vec<SubscriberId> {
+        let Batch {
+            deliveries, lists, ..
+        } = batch;
+        let mut parcels: HashMap<SmallVec<[u32; 4]>, Arc<Parcel>> = HashMap::new();
+        let mut last: Option<(SmallVec<[u32; 4]>, Arc<Parcel>)> = None;
+        let mut let_go = Vec::new();
+        for (slot, list) in lists {
+            let parcel = match &last {
+                Some((same, parcel)) if *same == list => parcel.clone(),
+                _ => {
+                    let make = || {
+                        let chosen = list.iter().map(|index| deliveries[*index as usize].clone());
+                        Arc::new(Parcel::new(chosen.collect(), position))
+                    };
+                    let parcel = parcels.entry(list.clone()).or_insert_with(make).clone();
+                    last = Some((list, parcel.clone()));
+                    parcel
+                }
+            };
+            if let Some(connected) = self.at(slot)
+                && !connected.sender.send(parcel)
+            {
+                let_go.push(connected.sender.id());
+            }
+        }
+        let_go
+    }
+
+    fn at(&self, slot: Slot) -> Option<&Connected> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// Tells all subscribers that it is over.
+    pub(crate) fn close(&mut self) {
+        for connected in self.slots.iter().flatten() {
+            connected.sender.end(Ended::Stopped);
+        }
+        *self = Self::default();
+    }
+}
+
+impl Channels {
+    fn take(channels: &mut HashMap<Channel, RoaringBitmap>, channel: &Channel, slot: Slot) {
+        if let Some(slots) = channels.get_mut(channel) {
+            slots.remove(slot);
+            if slots.is_empty() {
+                channels.remove(channel);
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The inbox: what each person has, how many of it they have not dealt with, and the view that keeps it.
+//!
+//! Derived from the log alone, and rebuilt from it at any time. Never writes an event.
+
+mod fold;
+mod page;
+mod person;
+mod projection;
+mod reading;
+mod replay;
+mod stream;
+mod view;
+
+pub use fold::Counts;
+pub(crate) use fold::Effect;
+pub(crate) use page::Snapshot;
+pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
+pub(crate) use person::Person;
+pub use projection::ViewError;
+pub(crate) use projection::{Projection, SharedFold, ensure_view, path_in as view_path};
+pub use replay::Replay;
+pub(crate) use view::members;

@@ -1,0 +1,238 @@
+//! Events into the fold and the view: what live operation and a rebuild have in common.
+//!
+//! Used by one thread, which owns the view's connection. Hands out what an event means for those who are connected, but
+//! knows nobody who is.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteSynchronous;
+
+use super::fold::{Changes, Effect, Fold};
+use super::page::Snapshot;
+use super::view;
+use crate::event::Events;
+use crate::log::{Log, TailError};
+use crate::names::UserKey;
+use crate::position::Position;
+use crate::sqlite::{Connection, on_thread, writing};
+
+/// People kept in memory who are not connected: a few hundred bytes each, more for those with many exceptions.
+const PEOPLE_KEPT: usize = 50_000;
+
+/// Why a projection stopped. What it has is derived, so nothing is lost: it can be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// Its database failed.
+    #[error("the inbox view's database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// Its database cannot be opened.
+    #[error("the inbox view's database cannot be opened: {0}")]
+    Open(#[from] sqlx::Error),
+    /// Its file cannot be removed or put in place.
+    #[error("the inbox view's file {path} cannot be replaced: {error}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Its thread cannot be set up.
+    #[error("the inbox view's thread cannot be set up: {0}")]
+    Thread(std::io::Error),
+    /// The log cannot be followed.
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    /// The thread of the view is gone.
+    #[error("the inbox view is closed")]
+    Closed,
+}
+
+/// A fold that many read and one thread writes.
+#[derive(Clone, Default)]
+pub(crate) struct SharedFold(Arc<RwLock<Fold>>);
+
+impl SharedFold {
+    /// Never held across an await: readers take what they need and let go.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Fold> {
+        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Fold> {
+        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The fold and the view it is kept in.
+pub(crate) struct Projection<'c> {
+    connection: &'c Connection,
+    fold: SharedFold,
+    people_kept: usize,
+}
+
+/// A batch that was folded and is not written yet.
+pub(crate) struct Folded {
+    pub(crate) effects: Vec<Effect>,
+    changes: Changes,
+}
+
+impl<'c> Projection<'c> {
+    /// Loads what has to be in memory from a view.
+    pub(crate) fn load(connection: &'c Connection, fold: SharedFold) -> Result<Self, ViewError> {
+        let position = view::checkpoint(connection).map_or(Position(0), |checkpoint| checkpoint.position);
+        *fold.write() = Fold::loaded(position, view::load_shared_streams(connection)?);
+        Ok(Self {
+            connection,
+            fold,
+            people_kept: PEOPLE_KEPT,
+        })
+    }
+
+    /// Keeps fewer people in memory, so that tests meet those who were forgotten.
+    pub(crate) fn keeping(mut self, people: usize) -> Self {
+        self.people_kept = people;
+        self
+    }
+
+    pub(crate) fn fold(&self) -> RwLockReadGuard<'_, Fold> {
+        self.fold.read()
+    }
+
+    /// Folds the next events. What they change is written by [`write`](Self::write), before the next batch is folded.
+    pub(crate) fn apply(&self, events: &Events) -> Result<Folded, ViewError> {
+        for event in events {
+            for key in Fold::concerned(event) {
+                self.bring(&key)?;
+            }
+        }
+        let mut folded = Folded {
+            effects: Vec::with_capacity(events.len()),
+            changes: Changes::default(),
+        };
+        let written = |stream, position| view::rank(self.connection, stream, position);
+        let mut fold = self.fold.write();
+        for event in events {
+            fold.apply(event, &mut folded.changes, &mut folded.effects, &written)?;
+        }
+        Ok(folded)
+    }
+
+    /// Writes a batch, with its checkpoint, in one transaction.
+    pub(crate) fn write(&self, folded: &Folded) -> Result<(), ViewError> {
+        view::write(self.connection, &self.fold.read(), &folded.changes)?;
+        self.fold.write().forget(self.people_kept);
+        Ok(())
+    }
+
+    /// Brings a person into memory.
+    fn bring(&self, key: &UserKey) -> Result<(), ViewError> {
+        if self.fold.read().has(key) {
+            return Ok(());
+        }
+        let person = view::load_person(self.connection, key, self.fold.read().shared())?;
+        self.fold.write().keep(key.clone(), person);
+        Ok(())
+    }
+
+    /// A person as they are now, in memory from here on.
+    pub(crate) fn snapshot(&self, key: &UserKey) -> Result<Snapshot, ViewError> {
+        self.bring(key)?;
+        Snapshot::of(&self.fold.read(), key).ok_or(ViewError::Closed)
+    }
+
+    /// Keeps a person in memory while a connection of theirs is open.
+    pub(crate) fn pin(&self, key: &UserKey) -> Result<(), ViewError> {
+        self.bring(key)?;
+        self.fold.write().pin(key);
+        Ok(())
+    }
+
+    pub(crate) fn unpin(&self, key: &UserKey) {
+        self.fold.write().unpin(key);
+    }
+}
+
+/// Where the view lies within a data directory.
+pub(crate) fn path_in(data: &Path) -> PathBuf {
+    data.join("inbox.db")
+}
+
+/// Makes sure that the view in `data` can be used with this log: rebuilds it when it is missing, of another version or
+/// of another log, or when `anew`. `progress` is told how far a rebuild has come.
+pub(crate) async fn ensure_view(
+    data: &Path,
+    log: &Log,
+    anew: bool,
+    progress: impl FnMut(Position) + Send + 'static,
+) -> Result<(), ViewError> {
+    let path = path_in(data);
+    if !anew && path.exists() && is_usable(&path, log).await {
+        return Ok(());
+    }
+    tracing::info!(view = %path.display(), head = %log.head(), "rebuilding the inbox view");
+    let building = data.join("inbox.building.db");
+    remove(&building)?;
+    build(&building, log, progress).await?;
+    remove(&path)?;
+    std::fs::rename(&building, &path).map_err(|error| ViewError::File { path, error })
+}
+
+async fn is_usable(path: &Path, log: &Log) -> bool {
+    let Ok(connection) = writing(path, SqliteSynchronous::Normal).connect().await else {
+        return false;
+    };
+    let thread = on_thread("tidings-view-check", connection, view::checkpoint);
+    let checkpoint = tokio::task::spawn_blocking(move || thread.join()).await;
+    let Ok(Ok(Some(checkpoint))) = checkpoint else {
+        return false;
+    };
+    checkpoint.epoch == *log.epoch() && checkpoint.position <= log.head()
+}
+
+/// Builds a view up to the head of the log, as it is now.
+async fn build(
+    path: &Path,
+    log: &Log,
+    mut progress: impl FnMut(Position) + Send + 'static,
+) -> Result<(), ViewError> {
+    let connection = writing(path, SqliteSynchronous::Normal).connect().await?;
+    let (mut tail, head, epoch) = (log.tail(Position(0)), log.head(), log.epoch().clone());
+    let runtime = tokio::runtime::Handle::current();
+    let thread = on_thread(
+        "tidings-rebuild",
+        connection,
+        move |connection| -> Result<(), ViewError> {
+            view::create(connection, &epoch)?;
+            let projection = Projection::load(connection, SharedFold::default())?;
+            while tail.position() < head {
+                let folded = projection.apply(&runtime.block_on(tail.next())?)?;
+                projection.write(&folded)?;
+                progress(tail.position());
+            }
+            Ok(())
+        },
+    );
+    tokio::task::spawn_blocking(move || thread.join())
+        .await
+        .map_err(|_| ViewError::Closed)?
+        .map_err(|_| ViewError::Closed)?
+}
+
+/// Removes a database file and what SQLite keeps beside it.
+fn remove(path: &Path) -> Result<(), ViewError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ViewError::File {
+                    path: file.into(),
+                    error,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+SELECT user FROM memberships
+WHERE tenant = ?1 AND channel = ?2 AND user > ?3
+ORDER BY user
+LIMIT ?4

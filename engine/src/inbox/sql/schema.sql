@@ -1,0 +1,76 @@
+-- The inbox view: derived from the log, rebuilt when it is missing or of another version. Nothing here is precious.
+
+CREATE TABLE checkpoint (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    version  INTEGER NOT NULL, -- of this schema and of the fold
+    epoch    TEXT    NOT NULL, -- of the log
+    position INTEGER NOT NULL  -- everything up to here is in
+);
+
+CREATE TABLE streams (
+    id       INTEGER PRIMARY KEY, -- the log's
+    tenant   TEXT    NOT NULL,
+    owner    TEXT,                -- of a user's own stream
+    channels TEXT,                -- of a stream of channels: JSON array
+    head     INTEGER NOT NULL,
+    first    INTEGER NOT NULL,    -- positions of its first and last notification
+    last     INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX own_streams ON streams (tenant, owner) WHERE owner IS NOT NULL;
+
+CREATE TABLE entries (
+    stream   INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    type     TEXT    NOT NULL,
+    PRIMARY KEY (stream, "offset")
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX entries_by_position ON entries (stream, position);
+
+CREATE TABLE notifications (
+    position INTEGER PRIMARY KEY,
+    tenant   TEXT NOT NULL,
+    id       BLOB NOT NULL, -- UUIDv7
+    tags     TEXT,          -- JSON array
+    shared   INTEGER,       -- the stream of the channels addressed
+    document TEXT NOT NULL  -- what clients get
+) STRICT;
+
+CREATE UNIQUE INDEX notifications_by_id ON notifications (id);
+
+CREATE TABLE people (
+    tenant           TEXT    NOT NULL,
+    user             TEXT    NOT NULL,
+    known_since      INTEGER,
+    claims_issued_at INTEGER,
+    PRIMARY KEY (tenant, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE memberships (
+    tenant  TEXT    NOT NULL,
+    channel TEXT    NOT NULL,
+    user    TEXT    NOT NULL,
+    since   INTEGER NOT NULL,
+    makers  INTEGER NOT NULL,
+    PRIMARY KEY (tenant, channel, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX memberships_by_user ON memberships (tenant, user);
+
+-- Only what does not follow from the memberships. The sets are portable 64-bit Roaring bitmaps; NULL is empty.
+CREATE TABLE readings (
+    tenant   TEXT    NOT NULL,
+    user     TEXT    NOT NULL,
+    stream   INTEGER NOT NULL,
+    joined   INTEGER NOT NULL,
+    cursor   INTEGER NOT NULL,
+    seen     INTEGER NOT NULL,
+    read     BLOB,
+    unread   TEXT, -- [[offset, position], …]
+    hidden   BLOB,
+    archived BLOB,
+    pinned   BLOB,
+    PRIMARY KEY (tenant, user, stream)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,174 @@
+//! JSON from outside into types, with an error that names the field and what was expected.
+//!
+//! Never panics and never recurses deeper than [`limits::JSON_DEPTH`].
+
+use serde::de::DeserializeOwned;
+
+use crate::limits;
+
+/// What was wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FieldError {
+    /// The path of the field: `audience.users[3]`; empty for the whole input.
+    pub field: String,
+    /// What was expected, and what came where that helps.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// An error of a field.
+    pub fn new(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            detail: detail.into(),
+        }
+    }
+
+    /// The same error of a field that lies within `outer`.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        self.field = match self.field.as_str() {
+            "" => outer.to_owned(),
+            inner if inner.starts_with('[') => format!("{outer}{inner}"),
+            inner => format!("{outer}.{inner}"),
+        };
+        self
+    }
+}
+
+/// Why a JSON text was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// Not JSON at all.
+    #[error("expected JSON: {0}")]
+    Malformed(String),
+    /// JSON that nests deeper than is ever needed.
+    #[error("expected JSON that nests at most {} deep", limits::JSON_DEPTH)]
+    TooDeep,
+    /// JSON, but not of the right shape.
+    #[error("{}: {}", .0.field, .0.detail)]
+    Field(FieldError),
+}
+
+/// Parses a JSON text.
+///
+/// # Errors
+/// [`InputError`], with the path of the field that did not fit.
+pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, InputError> {
+    if depth(text) > limits::JSON_DEPTH {
+        return Err(InputError::TooDeep);
+    }
+    serde_json::from_slice(text).map_err(|error| explain::<T>(text, &error))
+}
+
+/// Parses again, slowly, to learn which field was wrong.
+fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> InputError {
+    if !error.is_data() {
+        return InputError::Malformed(error.to_string());
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Ok(_) => InputError::Malformed(error.to_string()),
+        Err(located) => {
+            let path = located.path().to_string();
+            let field = if path == "." { String::new() } else { path };
+            InputError::Field(FieldError::new(
+                field,
+                without_place(&located.inner().to_string()),
+            ))
+        }
+    }
+}
+
+/// serde_json's message without ` at line 1 column 20`: the path says it better.
+fn without_place(message: &str) -> String {
+    message
+        .rfind(" at line ")
+        .map_or(message, |at| &message[..at])
+        .to_owned()
+}
+
+/// How deep the text nests. Brackets inside strings do not count.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[allow(dead_code)]
+        users: Vec<crate::UserId>,
+    }
+
+    fn field_of(text: &str) -> FieldError {
+        match parse::<Sample>(text.as_bytes()) {
+            Err(InputError::Field(error)) => error,
+            other => panic!("expected a field error, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_error_names_the_field_and_what_was_expected() {
+        assert_eq!(field_of(r#"{"users":["ada",7]}"#).field, "users[1]");
+        assert!(
+            field_of(r#"{"users":["ada",""]}"#)
+                .detail
+                .contains("1 to 128 bytes")
+        );
+        assert!(
+            field_of(r#"{"users":[],"extra":1}"#)
+                .detail
+                .contains("unknown field `extra`")
+        );
+        assert!(field_of("{}").detail.contains("missing field `users`"));
+        assert_eq!(field_of("[1]").field, "[0]");
+    }
+
+    #[test]
+    fn depth_is_measured_outside_of_strings() {
+        assert_eq!(depth(br#"{"a":["[[[[",{"b":"\"[["}]}"#), 3);
+        let deep = "[".repeat(200_000);
+        assert_eq!(
+            parse::<serde_json::Value>(deep.as_bytes()),
+            Err(InputError::TooDeep)
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        for text in ["", "{", "nope", "{\"users\":[]} trailing"] {
+            assert!(
+                matches!(parse::<Sample>(text.as_bytes()), Err(InputError::Malformed(_))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn paths_nest() {
+        assert_eq!(
+            FieldError::new("title", "x").within("notifications[2]").field,
+            "notifications[2].title"
+        );
+        assert_eq!(FieldError::new("", "x").within("data").field, "data");
+        assert_eq!(FieldError::new("[3]", "x").within("users").field, "users[3]");
+    }
+}

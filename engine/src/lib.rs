@@ -1,0 +1,64 @@
+//! The engine of Tidings: an append-only log of events, the projections that follow from it, and the live fan-out.
+//!
+//! Everything that happens is first an event in the [`log`]; the [`inbox`] and what the [`hub`] hands out are derived
+//! from it. The engine knows no HTTP, no socket and no broker: those are [`transport`]s. It is extended through three
+//! traits: [`store::EventStore`], [`transport::Transport`] and [`plugin::Plugin`].
+//!
+//! ```
+//! use tidings_engine::{Draft, Engine, Identity, Options, Position, Tenant, UserId};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let data = tempfile::tempdir()?;
+//! let engine = Engine::start(Options::new(data.path())).await?;
+//! let ada = Identity::person(Tenant::default(), UserId::new("ada")?);
+//! let mut phone = engine.subscribe(&ada, "example").await?;
+//!
+//! let draft: Draft = serde_json::from_str(r#"{"type": "greeting", "title": "Hello", "audience": {"users": ["ada"]}}"#)?;
+//! engine.publish(&Identity::service(Tenant::default()), draft.into()).await?;
+//!
+//! let parcel = phone.next().await.expect("the engine is running");
+//! assert_eq!(parcel.deliveries().len(), 2); // the notification, and the new count
+//! assert_eq!(engine.counts(&ada, Position(0)).await?.unread, 1);
+//! engine.shutdown().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+pub mod access;
+mod audience;
+mod cloudevent;
+pub mod command;
+pub mod conformance;
+pub mod delivery;
+mod draft;
+mod engine;
+mod error;
+pub mod event;
+pub mod hub;
+pub mod inbox;
+pub mod input;
+pub mod limits;
+pub mod log;
+mod names;
+pub mod notification;
+pub mod plugin;
+mod position;
+mod projector;
+mod query;
+mod sqlite;
+pub mod store;
+pub mod transport;
+
+pub use access::Identity;
+pub use audience::Audience;
+pub use cloudevent::{CloudEvent, Publication};
+pub use draft::Draft;
+pub use engine::{Engine, Options, StartError, rebuild};
+pub use error::Error;
+pub use names::{
+    Channel, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role, SessionId, Tag, Tenant,
+    UserId, UserKey,
+};
+pub use notification::{Notification, NotificationId};
+pub use position::{Cursor, CursorError, Epoch, Offset, Position, StreamId};
+pub use query::{CountsBy, MembersPage};

@@ -1,0 +1,364 @@
+//! The log as the engine sees it: one task appends in groups, everybody else reads what was appended.
+//!
+//! Nothing is answered, read or followed before it is durable. After a failed append nothing more is accepted: whether
+//! it was written is not known, so the process has to stop and open the log anew.
+
+mod ring;
+mod tail;
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::event::codec::DecodeError;
+use crate::event::{Event, Events, Fact, codec};
+use crate::names::Tenant;
+use crate::position::{Cursor, Epoch, Position};
+use crate::store::{AppendItem, AppendOutcome, EventStore, KeyClaim, NewEvent, StoreError};
+
+use ring::Ring;
+pub use tail::{Tail, TailError};
+
+/// Commands that may wait for the append task. More than that means the disk does not keep up.
+const QUEUED_COMMANDS: usize = 8_192;
+/// Commands that share a commit at most: beyond that, sharing saves nothing and only makes the first wait.
+const COMMANDS_PER_COMMIT: usize = 1_024;
+/// Bytes of events that may wait: a few batches of the largest size.
+const QUEUED_BYTES: usize = 64 << 20;
+/// Bytes that share a commit at most.
+const BYTES_PER_COMMIT: usize = 4 << 20;
+/// How long a command waits for a place in the queue before it is refused.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a command adds to the log: its facts together, or nothing.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) tenant: Tenant,
+    pub(crate) key: Option<KeyClaim>,
+    pub(crate) facts: Vec<Fact>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// These events are in the log now.
+    Events(Events),
+    /// It was in the log already, here.
+    Duplicate(Position),
+    /// Its key stands for something else.
+    KeyReused,
+}
+
+/// Why nothing can be said about an append, or nothing be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// More is waiting than the disk can take. Nothing was written.
+    #[error("the event log has more to write than it can")]
+    Busy,
+    /// The log failed meanwhile: it is not known whether it was written.
+    #[error("the event log failed: it is not known whether this was written")]
+    OutcomeUnknown,
+    /// The log was closed before. Nothing was written.
+    #[error("the event log is closed")]
+    Closed,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An event could not be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// The log. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Submission>,
+    room: Arc<Semaphore>,
+}
+
+struct Shared {
+    store: Arc<dyn EventStore>,
+    epoch: Epoch,
+    head: watch::Sender<Position>,
+    ring: RwLock<Ring>,
+    failed: CancellationToken,
+}
+
+/// A command, and what the store is to keep of it: encoded by whoever sends it, not by the append task.
+struct Item {
+    command: Append,
+    events: Vec<NewEvent>,
+}
+
+impl Item {
+    fn encode(command: Append, recorded_at: Timestamp) -> Self {
+        let events = command
+            .facts
+            .iter()
+            .map(|fact| fact.encoded(recorded_at))
+            .collect();
+        Self { command, events }
+    }
+
+    fn bytes(&self) -> usize {
+        self.events
+            .iter()
+            .map(|event| event.envelope.len() + event.payload.as_ref().map_or(0, String::len))
+            .sum()
+    }
+}
+
+struct Submission {
+    items: Vec<Item>,
+    recorded_at: Timestamp,
+    reply: oneshot::Sender<Vec<Appended>>,
+    /// Its share of the queue's bytes, until it is written.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Log {
+    /// Opens the log on a store. The returned future is the append task: it runs until `closing`, and until everything
+    /// that was queued by then is written.
+    pub(crate) async fn open(
+        store: Arc<dyn EventStore>,
+        closing: CancellationToken,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), LogError> {
+        let head = store.head().await?;
+        let shared = Arc::new(Shared {
+            store,
+            epoch: head.epoch,
+            head: watch::Sender::new(head.position),
+            ring: RwLock::new(Ring::starting_after(head.position)),
+            failed: CancellationToken::new(),
+        });
+        let (queue, submissions) = mpsc::channel(QUEUED_COMMANDS);
+        let task = append_task(shared.clone(), submissions, closing);
+        Ok((
+            Self {
+                shared,
+                queue,
+                room: Arc::new(Semaphore::new(QUEUED_BYTES)),
+            },
+            task,
+        ))
+    }
+
+    /// Which log this is.
+    #[must_use]
+    pub fn epoch(&self) -> &Epoch {
+        &self.shared.epoch
+    }
+
+    /// The last position that is durable.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        *self.shared.head.borrow()
+    }
+
+    /// What a client holds that has seen everything up to a position.
+    #[must_use]
+    pub fn cursor(&self, position: Position) -> Cursor {
+        Cursor {
+            epoch: self.epoch().clone(),
+            position,
+        }
+    }
+
+    /// Follows the log from after a position.
+    #[must_use]
+    pub fn tail(&self, after: Position) -> Tail {
+        Tail::new(self.shared.clone(), after)
+    }
+
+    /// Done when the log has failed for good.
+    pub async fn failed(&self) {
+        self.shared.failed.cancelled().await;
+    }
+
+    /// Appends commands, in order, in one commit. An outcome for each.
+    pub(crate) async fn append(&self, commands: Vec<Append>) -> Result<Vec<Appended>, LogError> {
+        if self.shared.failed.is_cancelled() {
+            return Err(LogError::Closed);
+        }
+        let recorded_at = now();
+        let items: Vec<Item> = commands
+            .into_iter()
+            .map(|command| Item::encode(command, recorded_at))
+            .collect();
+        let bytes = items.iter().map(Item::bytes).sum();
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission {
+            items,
+            recorded_at,
+            reply,
+            _room: self.room_for(bytes).await?,
+        };
+        self.queue.try_send(submission).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => LogError::Busy,
+            mpsc::error::TrySendError::Closed(_) => LogError::Closed,
+        })?;
+        answer.await.map_err(|_| LogError::OutcomeUnknown)
+    }
+
+    /// Waits for a place in the queue, though not for long.
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, LogError> {
+        let share = bytes.clamp(1, QUEUED_BYTES) as u32;
+        let room = self.room.clone().acquire_many_owned(share);
+        let in_time = tokio::time::timeout(QUEUE_PATIENCE, room)
+            .await
+            .map_err(|_| LogError::Busy)?;
+        in_time.map_err(|_| LogError::Closed)
+    }
+
+    /// The event at a position.
+    pub(crate) async fn event(&self, position: Position) -> Result<Option<Arc<Event>>, LogError> {
+        let events = self
+            .shared
+            .after(Position(position.0.saturating_sub(1)), 1)
+            .await?;
+        Ok(events.into_iter().next())
+    }
+}
+
+impl Shared {
+    /// Events after a position that are durable, from the ring or else from the store.
+    async fn after(&self, position: Position, limit: usize) -> Result<Events, LogError> {
+        if let Some(recent) = read(&self.ring).after(position, limit) {
+            return Ok(recent);
+        }
+        let stored = self.store.read(position, limit).await?;
+        let decoded = stored.into_iter().map(|event| codec::decode(event).map(Arc::new));
+        Ok(decoded.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The clock of events, to the millisecond that a store keeps.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// A lock whose holder panicked guards data that is still whole: each change to it is one call.
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>, closing: CancellationToken) {
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = closing.cancelled(), if !queue.is_closed() => {
+                queue.close(); // what is queued is still written; what comes later is refused
+                continue;
+            }
+            first = queue.recv() => first,
+        };
+        let Some(first) = first else { return };
+        let group = gather(first, &mut queue);
+        if let Err(error) = commit(&shared, group).await {
+            tracing::error!(%error, "append failed, no more is accepted");
+            shared.failed.cancel();
+            return; // dropping the queue tells everybody waiting that the outcome is not known
+        }
+    }
+}
+
+/// Takes what is queued, within the bounds of a commit.
+fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
+    let (mut commands, mut bytes) = (first.items.len(), first.bytes());
+    let mut group = vec![first];
+    while commands < COMMANDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
+        let Ok(next) = queue.try_recv() else { break };
+        commands += next.items.len();
+        bytes += next.bytes();
+        group.push(next);
+    }
+    group
+}
+
+/// One transaction for the whole group; then everybody may see it; then everybody is answered.
+async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreError> {
+    let mut items = Vec::new();
+    let mut waiting = Vec::with_capacity(group.len());
+    for submission in group {
+        let mut commands = Vec::with_capacity(submission.items.len());
+        for Item { mut command, events } in submission.items {
+            items.push(AppendItem {
+                tenant: command.tenant.clone(),
+                key: command.key.take(),
+                events,
+            });
+            commands.push(command);
+        }
+        waiting.push((commands, submission.recorded_at, submission.reply));
+    }
+    let mut outcomes = shared.store.append(items).await?.into_iter();
+    let mut committed = Vec::new();
+    let mut answers = Vec::with_capacity(waiting.len());
+    for (commands, recorded_at, reply) in waiting {
+        let appended: Vec<Appended> = commands
+            .into_iter()
+            .zip(&mut outcomes)
+            .map(|(command, outcome)| settle(command, recorded_at, outcome, &mut committed))
+            .collect();
+        answers.push((reply, appended));
+    }
+    shared.publish(committed);
+    for (reply, appended) in answers {
+        let _ = reply.send(appended); // the caller may have gone
+    }
+    Ok(())
+}
+
+/// Turns what was asked and where it went into events.
+fn settle(
+    command: Append,
+    recorded_at: Timestamp,
+    outcome: AppendOutcome,
+    committed: &mut Events,
+) -> Appended {
+    match outcome {
+        AppendOutcome::Duplicate { position } => Appended::Duplicate(position),
+        AppendOutcome::KeyReused => Appended::KeyReused,
+        AppendOutcome::Appended { first, entries } => {
+            let places = (first.0..).map(Position).zip(entries);
+            let events: Events = places
+                .zip(command.facts)
+                .map(|((position, entries), fact)| {
+                    Arc::new(Event::new(
+                        position,
+                        command.tenant.clone(),
+                        recorded_at,
+                        entries,
+                        fact,
+                    ))
+                })
+                .collect();
+            committed.extend(events.iter().cloned());
+            Appended::Events(events)
+        }
+    }
+}
+
+impl Shared {
+    /// Shows events that are durable to everybody who follows the log.
+    fn publish(&self, events: Events) {
+        let Some(last) = events.last() else { return };
+        let head = last.position;
+        self.ring
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .extend(events);
+        self.head.send_replace(head);
+    }
+}
+
+impl Submission {
+    fn bytes(&self) -> usize {
+        self.items.iter().map(Item::bytes).sum()
+    }
+}

@@ -1,0 +1,135 @@
+//! A notification as people see it, and as clients get it: one JSON document, the same bytes for everybody.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::names::{Channel, NotificationType, Priority, Tag};
+
+/// A notification's identity: a UUIDv7, so that ids sort by time and indexes stay compact (RFC 9562, 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NotificationId(Uuid);
+
+impl NotificationId {
+    /// A new id, later than all that this process has made.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+/// An id that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a notification's id: a UUID such as 0190f0a2-7c1e-7b3a-9f57-2f1c54d3a001")]
+pub struct NotificationIdError;
+
+impl FromStr for NotificationId {
+    type Err = NotificationIdError;
+
+    fn from_str(text: &str) -> Result<Self, NotificationIdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| NotificationIdError)
+    }
+}
+
+impl fmt::Display for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a person can do about a notification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Action {
+    /// Where it leads: `https://…`, `http://…`, or a path of the application (`/bookings/17`).
+    pub url: String,
+    /// What the button says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// What a notification says. The part of it that may hold a person's data, kept apart so that it can be erased.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Content {
+    /// One line.
+    #[serde(default)]
+    pub title: String,
+    /// A few lines.
+    #[serde(default)]
+    pub body: String,
+    /// Whatever the application needs to act on it.
+    #[serde(default)]
+    pub data: Map<String, Value>,
+    /// What a person can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+}
+
+/// A notification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    /// Its identity.
+    pub id: NotificationId,
+    /// What kind of fact it reports.
+    pub kind: NotificationType,
+    /// What it says.
+    pub content: Content,
+    /// How much it wants to be noticed.
+    pub priority: Priority,
+    /// Words to find it by.
+    pub tags: Vec<Tag>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Whether it stands in inboxes and counts; otherwise it is only shown live.
+    pub inbox: bool,
+}
+
+/// The document that clients get.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    id: NotificationId,
+    #[serde(rename = "type")]
+    kind: &'a NotificationType,
+    #[serde(flatten)]
+    content: &'a Content,
+    priority: &'a Priority,
+    tags: &'a [Tag],
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a Channel>,
+    inbox: bool,
+}
+
+impl Notification {
+    /// The JSON document that clients get. `channel` is the channel it was addressed to if that was exactly one:
+    /// of several, nobody learns which others there were.
+    pub(crate) fn document(&self, channel: Option<&Channel>) -> Vec<u8> {
+        let document = Document {
+            id: self.id,
+            kind: &self.kind,
+            content: &self.content,
+            priority: &self.priority,
+            tags: &self.tags,
+            created_at: self.created_at,
+            channel,
+            inbox: self.inbox,
+        };
+        encode(&document)
+    }
+}
+
+/// JSON of a type of ours, none of which has a key that is not a string or a number that JSON lacks.
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|error| unreachable!("our own types encode: {error}"))
+}

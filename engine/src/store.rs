@@ -1,0 +1,206 @@
+//! The event store: where the log is kept. One of the engine's three extension points.
+//!
+//! A store keeps what it is given and numbers it; it never decodes an event, and it never answers before what it
+//! answers is durable.
+
+pub mod sqlite;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::event::Entry;
+use crate::names::{Channel, IdempotencyKey, Publisher, Tenant, UserId};
+use crate::position::{Epoch, Offset, Position};
+
+/// Where the log is kept.
+///
+/// The laws, which [`conformance::event_store`](crate::conformance::event_store) checks:
+///
+/// 1. Positions are dense: the first event of a log is at 1, each next one 1 higher, in the order of the items. An item
+///    that appends nothing (a duplicate, a reused key) leaves no hole.
+/// 2. Offsets are dense for each stream of each tenant, in the order of positions, and so are never shared by tenants.
+/// 3. An append is all or nothing, and durable when it is answered.
+/// 4. A key is claimed once for each tenant and publisher, also by two items of one batch: the first item with it is
+///    appended; a later one with the same hash is [`Duplicate`](AppendOutcome::Duplicate), with another
+///    [`KeyReused`](AppendOutcome::KeyReused).
+/// 5. What was appended is read back as it was given, in order, together with where it was numbered.
+/// 6. Epoch, positions, offsets and keys survive reopening.
+pub trait EventStore: Send + Sync + 'static {
+    /// Appends items, in their order, in one transaction. An outcome for each item.
+    ///
+    /// # Errors
+    /// After an error it is *not known* whether anything was written. The caller must stop and reopen the store.
+    fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>>;
+
+    /// The events after a position, at most `limit` of them, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn read(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>>;
+
+    /// The entries of a stream after an offset, at most `limit` of them, in order. None for a stream that is not there.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn read_stream(
+        &self,
+        tenant: &Tenant,
+        stream: &StreamName,
+        after: Offset,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Offset, StoredEvent)>, StoreError>>;
+
+    /// The identity of the log and its last position.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>>;
+}
+
+/// The end of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Which log.
+    pub epoch: Epoch,
+    /// The position of its last event; 0 when there is none.
+    pub position: Position,
+}
+
+/// The name of a stream within its tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamName {
+    /// The stream of one user.
+    User(UserId),
+    /// The stream of channels addressed together: sorted, each once.
+    Channels(Vec<Channel>),
+}
+
+impl StreamName {
+    /// The name as one text. Different streams have different texts: no channel holds white space, and only a user's
+    /// own channel starts with `user:`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::User(user) => Channel::of_user(user).as_str().to_owned(),
+            Self::Channels(channels) => {
+                let names: Vec<&str> = channels.iter().map(Channel::as_str).collect();
+                names.join("\n")
+            }
+        }
+    }
+}
+
+/// What one command appends: all of it or nothing.
+#[derive(Clone, Debug)]
+pub struct AppendItem {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The key it claims.
+    pub key: Option<KeyClaim>,
+    /// The events, at least one.
+    pub events: Vec<NewEvent>,
+}
+
+/// A claim of an idempotency key.
+#[derive(Clone, Debug)]
+pub struct KeyClaim {
+    /// Whose key.
+    pub publisher: Publisher,
+    /// The key.
+    pub key: IdempotencyKey,
+    /// What it stands for.
+    pub content_hash: [u8; 32],
+}
+
+/// An event that has no place yet.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The name of its type.
+    pub type_name: String,
+    /// The version of its schema.
+    pub version: u16,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// A JSON object.
+    pub envelope: String,
+    /// JSON that may hold a person's data, kept apart so that it can be erased.
+    pub payload: Option<String>,
+    /// The streams in which to number it, each once.
+    pub streams: Vec<StreamName>,
+}
+
+/// What became of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// It was appended.
+    Appended {
+        /// The position of its first event; the others follow.
+        first: Position,
+        /// For each event, an entry for each of its streams.
+        entries: Vec<Vec<Entry>>,
+    },
+    /// The key stands for the same content: it was appended before.
+    Duplicate {
+        /// Where it was appended.
+        position: Position,
+    },
+    /// The key stands for other content.
+    KeyReused,
+}
+
+/// An event as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredEvent {
+    /// Its place.
+    pub position: Position,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The name of its type.
+    pub type_name: String,
+    /// The version of its schema.
+    pub version: u16,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// A JSON object.
+    pub envelope: String,
+    /// What was kept apart; `None` when there was nothing or it was erased.
+    pub payload: Option<String>,
+    /// Where it was numbered.
+    pub entries: Vec<Entry>,
+}
+
+/// Why a store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database said so.
+    #[error("the event log's database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// It could not be opened or migrated.
+    #[error("the event log's database cannot be opened: {0}")]
+    Open(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error("the event log's database cannot be migrated: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A setting that durability depends on did not take.
+    #[error("the event log's database must run with {expected}, but runs with {found}")]
+    NotDurable {
+        /// The setting.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// Something in it is not what this store wrote.
+    #[error("the event log holds something unreadable at position {position}: {reason}")]
+    Corrupt {
+        /// Where.
+        position: Position,
+        /// What.
+        reason: String,
+    },
+    /// The store was closed, or its thread is gone.
+    #[error("the event log is closed")]
+    Closed,
+    /// Another kind of store failed.
+    #[error("the event store failed: {0}")]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,390 @@
+//! The event store on SQLite: embedded, no set-up, one file.
+//!
+//! One connection writes, in transactions that fsync; others only read. Numbers come from SQL inside the append.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use rusqlite::{Row, Transaction, TransactionBehavior, params};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteSynchronous;
+
+use super::{
+    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, NewEvent, StoreError, StoredEvent, StreamName,
+};
+use crate::event::Entry;
+use crate::names::Tenant;
+use crate::position::{Epoch, Offset, Position, StreamId};
+use crate::sqlite::{Closed, Connection, Database, reading, writing};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// Connections that read: one for the tail of whoever falls behind, one for everything else.
+const READERS: usize = 2;
+/// How long an idempotency key is kept.
+pub const KEYS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often keys that are older are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// Keys forgotten at a time, so that no append waits for long.
+const FORGET_AT_ONCE: usize = 2_000;
+
+/// The event log in a SQLite file.
+pub struct SqliteStore {
+    writer: Database,
+    readers: Database,
+    forgot_at: AtomicI64,
+}
+
+impl SqliteStore {
+    /// Opens a log, and makes it when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or migrated, or when SQLite would not fsync.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = writing(path, SqliteSynchronous::Full);
+        let mut connection = options.connect().await?;
+        MIGRATIONS.run_direct(None, &mut connection, false).await?;
+        sqlx::Connection::close(connection).await?;
+        let writer = Database::open("tidings-log", &options, 1).await?;
+        writer.call(prepare).await??;
+        let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
+        Ok(Self {
+            writer,
+            readers,
+            forgot_at: AtomicI64::new(0),
+        })
+    }
+
+    /// When the keys of this moment are too old, if it is time to look.
+    fn forget_before(&self) -> Option<i64> {
+        let now = Timestamp::now().as_millisecond();
+        let due = now - self.forgot_at.load(Ordering::Relaxed) >= FORGET_EVERY.as_millis() as i64;
+        due.then(|| {
+            self.forgot_at.store(now, Ordering::Relaxed);
+            now - KEYS_KEPT.as_millis() as i64
+        })
+    }
+}
+
+/// Gives a new log its epoch, and makes sure that a commit is an fsync.
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    let epoch = Epoch::random();
+    connection.execute(
+        "INSERT INTO head VALUES (1, ?1, 0) ON CONFLICT DO NOTHING",
+        [epoch.as_str()],
+    )?;
+    let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    if synchronous < 2 {
+        return Err(StoreError::NotDurable {
+            expected: "synchronous=FULL",
+            found: synchronous.to_string(),
+        });
+    }
+    let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if journal != "wal" {
+        return Err(StoreError::NotDurable {
+            expected: "journal_mode=wal",
+            found: journal,
+        });
+    }
+    Ok(())
+}
+
+impl EventStore for SqliteStore {
+    fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>> {
+        async move {
+            let forget_before = self.forget_before();
+            self.writer
+                .call(move |connection| append(connection, &items, forget_before))
+                .await?
+        }
+        .boxed()
+    }
+
+    fn read(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>> {
+        async move {
+            let job = move |connection: &Connection| {
+                let mut statement = connection.prepare_cached(include_str!("sqlite/read_events.sql"))?;
+                let rows = statement.query_and_then(params![after.sql(), limit as i64], stored_event)?;
+                rows.collect()
+            };
+            self.readers.call(job).await?
+        }
+        .boxed()
+    }
+
+    fn read_stream(
+        &self,
+        tenant: &Tenant,
+        stream: &StreamName,
+        after: Offset,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Offset, StoredEvent)>, StoreError>> {
+        let (tenant, name) = (tenant.clone(), stream.key());
+        async move {
+            let job = move |connection: &Connection| {
+                let mut statement = connection.prepare_cached(include_str!("sqlite/read_stream.sql"))?;
+                let arguments = params![tenant.as_str(), name, after.sql(), limit as i64];
+                let rows = statement.query_and_then(arguments, |row| {
+                    let offset = Offset::from_sql(row.get(8)?);
+                    Ok((offset, stored_event(row)?))
+                })?;
+                rows.collect()
+            };
+            self.readers.call(job).await?
+        }
+        .boxed()
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>> {
+        async move {
+            let job = |connection: &Connection| {
+                let mut statement = connection.prepare_cached("SELECT epoch, position FROM head")?;
+                let head = statement.query_row([], |row| {
+                    let epoch: String = row.get(0)?;
+                    Ok(Head {
+                        epoch: Epoch::from_stored(&epoch),
+                        position: Position::from_sql(row.get(1)?),
+                    })
+                });
+                Ok(head?)
+            };
+            self.readers.call(job).await?
+        }
+        .boxed()
+    }
+}
+
+fn append(
+    connection: &Connection,
+    items: &[AppendItem],
+    forget_before: Option<i64>,
+) -> Result<Vec<AppendOutcome>, StoreError> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let mut head: i64 = transaction
+        .prepare_cached("SELECT position FROM head")?
+        .query_row([], |row| row.get(0))?;
+    let mut outcomes = Vec::with_capacity(items.len());
+    for item in items {
+        outcomes.push(append_item(&transaction, item, &mut head)?);
+    }
+    transaction
+        .prepare_cached("UPDATE head SET position = ?1")?
+        .execute([head])?;
+    if let Some(before) = forget_before {
+        let mut forget = transaction.prepare_cached(include_str!("sqlite/forget_keys.sql"))?;
+        forget.execute(params![before, FORGET_AT_ONCE as i64])?;
+    }
+    transaction.commit()?; // fsync before anybody is answered: promise 1
+    Ok(outcomes)
+}
+
+/// Claims the key first, so that an item that is not appended takes no position.
+fn append_item(
+    connection: &Connection,
+    item: &AppendItem,
+    head: &mut i64,
+) -> Result<AppendOutcome, StoreError> {
+    let first = *head + 1;
+    if let Some(claim) = &item.key
+        && let Some(outcome) = claim_key(connection, item, claim, first)?
+    {
+        return Ok(outcome);
+    }
+    let mut entries = Vec::with_capacity(item.events.len());
+    for event in &item.events {
+        *head += 1;
+        entries.push(append_event(connection, &item.tenant, event, *head)?);
+    }
+    Ok(AppendOutcome::Appended {
+        first: Position::from_sql(first),
+        entries,
+    })
+}
+
+/// `None` when the key is now this item's.
+fn claim_key(
+    connection: &Connection,
+    item: &AppendItem,
+    claim: &KeyClaim,
+    first: i64,
+) -> Result<Option<AppendOutcome>, StoreError> {
+    let (tenant, publisher, key) = (item.tenant.as_str(), claim.publisher.as_str(), claim.key.as_str());
+    let claimed_at = item
+        .events
+        .first()
+        .map_or(0, |event| event.recorded_at.as_millisecond());
+    let mut insert = connection.prepare_cached(include_str!("sqlite/claim_key.sql"))?;
+    if insert.execute(params![
+        first,
+        tenant,
+        publisher,
+        key,
+        claim.content_hash,
+        claimed_at
+    ])? == 1
+    {
+        return Ok(None);
+    }
+    let mut find = connection.prepare_cached(include_str!("sqlite/find_key.sql"))?;
+    let (position, content_hash): (i64, Vec<u8>) = find
+        .query_row(params![tenant, publisher, key], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    Ok(Some(if content_hash == claim.content_hash {
+        AppendOutcome::Duplicate {
+            position: Position::from_sql(position),
+        }
+    } else {
+        AppendOutcome::KeyReused
+    }))
+}
+
+fn append_event(
+    connection: &Connection,
+    tenant: &Tenant,
+    event: &NewEvent,
+    position: i64,
+) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = Vec::with_capacity(event.streams.len());
+    for stream in &event.streams {
+        entries.push(number_in_stream(connection, tenant, stream, position)?);
+    }
+    connection
+        .prepare_cached(include_str!("sqlite/insert_event.sql"))?
+        .execute(params![
+            position,
+            tenant.as_str(),
+            event.type_name,
+            event.version,
+            event.recorded_at.as_millisecond(),
+            event.envelope,
+            entries_to_json(&entries),
+        ])?;
+    if let Some(payload) = &event.payload {
+        connection
+            .prepare_cached(include_str!("sqlite/insert_payload.sql"))?
+            .execute(params![position, payload])?;
+    }
+    Ok(entries)
+}
+
+fn number_in_stream(
+    connection: &Connection,
+    tenant: &Tenant,
+    stream: &StreamName,
+    position: i64,
+) -> Result<Entry, StoreError> {
+    let mut number = connection.prepare_cached(include_str!("sqlite/number_in_stream.sql"))?;
+    let (id, offset): (i64, i64) = number.query_row(params![tenant.as_str(), stream.key()], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    connection
+        .prepare_cached(include_str!("sqlite/insert_entry.sql"))?
+        .execute([id, offset, position])?;
+    Ok(Entry {
+        stream: StreamId::from_sql(id),
+        offset: Offset::from_sql(offset),
+    })
+}
+
+fn entries_to_json(entries: &[Entry]) -> Option<String> {
+    let pairs: Vec<(u64, u64)> = entries
+        .iter()
+        .map(|entry| (entry.stream.0, entry.offset.0))
+        .collect();
+    (!pairs.is_empty()).then(|| serde_json::json!(pairs).to_string())
+}
+
+fn stored_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
+    let position = Position::from_sql(row.get(0)?);
+    let corrupt = |reason: String| StoreError::Corrupt { position, reason };
+    let tenant: String = row.get(1)?;
+    let recorded_at = Timestamp::from_millisecond(row.get(4)?).map_err(|error| corrupt(error.to_string()))?;
+    let entries: Option<String> = row.get(6)?;
+    let pairs: Vec<(u64, u64)> = match &entries {
+        Some(json) => serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?,
+        None => Vec::new(),
+    };
+    Ok(StoredEvent {
+        position,
+        tenant: Tenant::stored(&tenant),
+        type_name: row.get(2)?,
+        version: row.get(3)?,
+        recorded_at,
+        envelope: row.get(5)?,
+        payload: row.get(7)?,
+        entries: pairs
+            .into_iter()
+            .map(|(s, o)| Entry {
+                stream: StreamId(s),
+                offset: Offset(o),
+            })
+            .collect(),
+    })
+}
+
+impl From<Closed> for StoreError {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::conformance::{OpenStore, event_store};
+
+    struct InDirectory(tempfile::TempDir);
+
+    impl OpenStore for InDirectory {
+        fn open(&mut self) -> BoxFuture<'_, Arc<dyn EventStore>> {
+            let path = self.0.path().join("log.db");
+            async move { Arc::new(SqliteStore::open(&path).await.unwrap()) as Arc<dyn EventStore> }.boxed()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sqlite_keeps_the_laws_of_an_event_store() {
+        event_store(InDirectory(tempfile::tempdir().unwrap())).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_database_that_would_not_fsync_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = writing(&directory.path().join("log.db"), SqliteSynchronous::Normal);
+        let mut connection = options.connect().await.unwrap();
+        MIGRATIONS.run_direct(None, &mut connection, false).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        let database = Database::open("t", &options, 1).await.unwrap();
+        let refused = database.call(prepare).await.unwrap().unwrap_err();
+        assert!(refused.to_string().contains("synchronous=FULL"), "{refused}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keys_are_forgotten_when_they_are_old_and_not_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("log.db")).await.unwrap();
+        let keys = |now: i64| {
+            move |connection: &Connection| {
+                connection.execute_batch(
+                    "INSERT INTO idempotency_keys VALUES (101, 't', 'p', 'old', x'00', 1000);
+                     INSERT INTO idempotency_keys VALUES (102, 't', 'p', 'new', x'00', 5000);",
+                )?;
+                append(connection, &[], Some(now))?;
+                let mut statement = connection.prepare("SELECT key FROM idempotency_keys")?;
+                let keys = statement
+                    .query_map([], |row| row.get::<_, String>(0))?
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok::<_, StoreError>(keys)
+            }
+        };
+        assert_eq!(store.writer.call(keys(3_000)).await.unwrap().unwrap(), ["new"]);
+    }
+}

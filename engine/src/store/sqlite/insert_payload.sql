@@ -1,0 +1,1 @@
+INSERT INTO payloads (position, payload) VALUES (?1, ?2)

@@ -1,0 +1,6 @@
+SELECT e.position, e.tenant, e.type, e.version, e.recorded_at, e.envelope, e.entries, p.payload
+FROM events e
+LEFT JOIN payloads p ON p.position = e.position
+WHERE e.position > ?1
+ORDER BY e.position
+LIMIT ?2

@@ -1,0 +1,3 @@
+//! Each promise, with a test that breaks when the promise does.
+
+mod histories;
