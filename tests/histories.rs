@@ -17,11 +17,7 @@ use steps::{Step, USERS, history, user};
 const HISTORIES: u32 = 500;
 
 fn run(steps: Vec<Step>, people_kept: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options::new(directory.path().join("data"));
@@ -45,43 +41,23 @@ type Answers = BTreeMap<(UserKey, &'static str), String>;
 async fn ask_everything(engine: &Engine, model: &Model) -> Answers {
     let mut answers = Answers::new();
     for number in 0..USERS {
-        let key = UserKey {
-            tenant: Tenant::default(),
-            user: user(number),
-        };
+        let key = UserKey { tenant: Tenant::default(), user: user(number) };
         let Some(person) = model.person(&key.user) else {
             continue;
         };
         let identity = Identity::person(key.tenant.clone(), key.user.clone());
         for (name, filter) in Filter::all() {
-            let page = engine
-                .inbox(&identity, query(&filter), Position(0))
-                .await
-                .unwrap();
+            let page = engine.inbox(&identity, query(&filter), Position(0)).await.unwrap();
             let listed: Vec<String> = page.items.iter().map(model::line).collect();
             assert_eq!(listed, person.list(&filter), "{name} of {}", key.user);
-            assert_eq!(
-                (page.counts.unread, page.counts.unseen),
-                person.counts(),
-                "counts of {}",
-                key.user
-            );
+            assert_eq!((page.counts.unread, page.counts.unseen), person.counts(), "counts of {}", key.user);
             answers.insert((key.clone(), name), bytes(&page));
         }
         let by_type = engine.counts_by_type(&identity, Position(0)).await.unwrap().parts;
         assert_eq!(by_type, person.counts_by_type(), "counts by type of {}", key.user);
         answers.insert((key.clone(), "by type"), serde_json::to_string(&by_type).unwrap());
-        let by_channel = engine
-            .counts_by_channel(&identity, Position(0))
-            .await
-            .unwrap()
-            .parts;
-        assert_eq!(
-            by_channel,
-            person.counts_by_channel(&key.user),
-            "counts by channel of {}",
-            key.user
-        );
+        let by_channel = engine.counts_by_channel(&identity, Position(0)).await.unwrap().parts;
+        assert_eq!(by_channel, person.counts_by_channel(&key.user), "counts by channel of {}", key.user);
         answers.insert((key, "by channel"), serde_json::to_string(&by_channel).unwrap());
     }
     answers
@@ -94,9 +70,7 @@ async fn replays_the_same(
     steps: Vec<(Position, Answers)>,
     people_kept: usize,
 ) {
-    let replay = Replay::begin(&directory.join("replay.db"), engine.log(), people_kept)
-        .await
-        .unwrap();
+    let replay = Replay::begin(&directory.join("replay.db"), engine.log(), people_kept).await.unwrap();
     for (position, answers) in steps {
         replay.advance_to(position).await.unwrap();
         for ((key, name), live) in answers {
@@ -104,11 +78,7 @@ async fn replays_the_same(
                 "by type" => serde_json::to_string(&replay.counts_by_type(key).await.unwrap()).unwrap(),
                 "by channel" => serde_json::to_string(&replay.counts_by_channel(key).await.unwrap()).unwrap(),
                 _ => {
-                    let filter = Filter::all()
-                        .into_iter()
-                        .find(|(other, _)| *other == name)
-                        .unwrap()
-                        .1;
+                    let filter = Filter::all().into_iter().find(|(other, _)| *other == name).unwrap().1;
                     bytes(&replay.inbox(key, query(&filter)).await.unwrap())
                 }
             };

@@ -67,11 +67,7 @@ impl FromStr for ChannelPattern {
         );
         let expected =
             "a channel, or a kind and the beginning of a name followed by *, such as topic:* or topic:eu-*";
-        if sound {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError { expected })
-        }
+        if sound { Ok(Self(text.to_owned())) } else { Err(NameError { expected }) }
     }
 }
 
@@ -83,9 +79,7 @@ impl fmt::Display for ChannelPattern {
 
 impl<'de> Deserialize<'de> for ChannelPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -106,7 +100,7 @@ pub struct Identity {
     pub scopes: Scopes,
     /// When the token was issued, in seconds since 1970.
     pub issued_at: Option<i64>,
-    /// When it ends, in seconds since 1970.
+    /// When it ends, in seconds since 1970, with what clocks may be apart.
     pub expires_at: i64,
 }
 
@@ -120,10 +114,7 @@ impl Identity {
             roles: Vec::new(),
             session: None,
             channels: Vec::new(),
-            scopes: Scopes {
-                publish: true,
-                admin: true,
-            },
+            scopes: Scopes { publish: true, admin: true },
             issued_at: None,
             expires_at: i64::MAX,
         }
@@ -132,11 +123,7 @@ impl Identity {
     /// A user of a tenant with nothing but their own inbox. For those who embed the engine.
     #[must_use]
     pub fn person(tenant: Tenant, user: UserId) -> Self {
-        Self {
-            user: Some(user),
-            scopes: Scopes::default(),
-            ..Self::service(tenant)
-        }
+        Self { user: Some(user), scopes: Scopes::default(), ..Self::service(tenant) }
     }
 
     /// Whose inbox this identity opens.
@@ -144,13 +131,9 @@ impl Identity {
     /// # Errors
     /// [`Error::Forbidden`] when the token names no user.
     pub fn key(&self) -> Result<UserKey, Error> {
-        let user = self.user.clone().ok_or(Error::Forbidden {
-            needs: "a token that names a user".to_owned(),
-        })?;
-        Ok(UserKey {
-            tenant: self.tenant.clone(),
-            user,
-        })
+        let user =
+            self.user.clone().ok_or(Error::Forbidden { needs: "a token that names a user".to_owned() })?;
+        Ok(UserKey { tenant: self.tenant.clone(), user })
     }
 
     /// Passes when the token has a scope.
@@ -165,9 +148,7 @@ impl Identity {
         if granted {
             Ok(())
         } else {
-            Err(Error::Forbidden {
-                needs: format!("the scope `{}`", scope.as_str()),
-            })
+            Err(Error::Forbidden { needs: format!("the scope `{}`", scope.as_str()) })
         }
     }
 
@@ -189,18 +170,14 @@ impl Identity {
     /// # Errors
     /// [`Error::Forbidden`].
     pub fn require_watch(&self, channel: &Channel) -> Result<(), Error> {
-        let own_session = self
-            .session
-            .as_ref()
-            .is_some_and(|session| Channel::of_session(session) == *channel);
+        let own_session =
+            self.session.as_ref().is_some_and(|session| Channel::of_session(session) == *channel);
         if own_session || self.claimed_channels().any(|own| own == *channel) {
             return Ok(());
         }
         if channel.user().is_some() {
             // One's own notifications come anyway; nobody else's may be watched, whatever a pattern says.
-            return Err(Error::Forbidden {
-                needs: "a channel that is not a user's own".to_owned(),
-            });
+            return Err(Error::Forbidden { needs: "a channel that is not a user's own".to_owned() });
         }
         self.require_pattern(channel)
     }
@@ -209,9 +186,7 @@ impl Identity {
         if self.channels.iter().any(|pattern| pattern.matches(channel)) {
             return Ok(());
         }
-        Err(Error::Forbidden {
-            needs: format!("a token that permits the channel `{channel}`"),
-        })
+        Err(Error::Forbidden { needs: format!("a token that permits the channel `{channel}`") })
     }
 
     /// The channels that the roles make the holder a member of.
@@ -221,10 +196,7 @@ impl Identity {
 
     /// Under whose name idempotency keys are kept.
     pub(crate) fn publisher(&self) -> Publisher {
-        let name = self
-            .user
-            .as_ref()
-            .map_or_else(|| "service".to_owned(), |user| format!("user:{user}"));
+        let name = self.user.as_ref().map_or_else(|| "service".to_owned(), |user| format!("user:{user}"));
         Publisher::stored(&name)
     }
 }
@@ -256,10 +228,7 @@ mod tests {
         let mut ada = Identity::person(Tenant::default(), UserId::new("ada").unwrap());
         ada.roles = vec![Role::new("ADMIN").unwrap()];
         ada.session = Some(SessionId::new("s1").unwrap());
-        ada.channels = ["topic:*", "user:*", "role:*"]
-            .iter()
-            .map(|text| text.parse().unwrap())
-            .collect();
+        ada.channels = ["topic:*", "user:*", "role:*"].iter().map(|text| text.parse().unwrap()).collect();
         for (text, may_watch, may_join) in [
             ("topic:orders", true, true),
             ("role:ADMIN", true, false),
@@ -269,11 +238,7 @@ mod tests {
             ("everyone", false, false),
             ("other:x", false, false),
         ] {
-            assert_eq!(
-                ada.require_watch(&channel(text)).is_ok(),
-                may_watch,
-                "watch {text}"
-            );
+            assert_eq!(ada.require_watch(&channel(text)).is_ok(), may_watch, "watch {text}");
             assert_eq!(ada.require_join(&channel(text)).is_ok(), may_join, "join {text}");
         }
         assert!(ada.require(Scope::Publish).is_err());

@@ -25,19 +25,13 @@ impl Audience {
     /// Users by name.
     #[must_use]
     pub fn of_users(users: impl IntoIterator<Item = UserId>) -> Self {
-        Self {
-            users: users.into_iter().collect(),
-            ..Self::default()
-        }
+        Self { users: users.into_iter().collect(), ..Self::default() }
     }
 
     /// The members of channels.
     #[must_use]
     pub fn of_channels(channels: impl IntoIterator<Item = Channel>) -> Self {
-        Self {
-            channels: channels.into_iter().collect(),
-            ..Self::default()
-        }
+        Self { channels: channels.into_iter().collect(), ..Self::default() }
     }
 
     /// Whether nobody is addressed.
@@ -61,33 +55,20 @@ impl Audience {
     pub(crate) fn check(&self, errors: &mut Vec<FieldError>) {
         let mut at_most = |field: &str, count: usize, most: usize| {
             if count > most {
-                errors.push(FieldError::new(
-                    field,
-                    format!("expected at most {most} entries, got {count}"),
-                ));
+                errors.push(FieldError::new(field, format!("expected at most {most} entries, got {count}")));
             }
         };
         at_most("audience.users", self.users.len(), limits::USERS_PER_PUBLISH);
-        at_most(
-            "audience.channels",
-            self.channels.len(),
-            limits::CHANNELS_PER_PUBLISH,
-        );
-        at_most(
-            "audience.except",
-            self.except.len(),
-            limits::EXCEPTIONS_PER_PUBLISH,
-        );
+        at_most("audience.channels", self.channels.len(), limits::CHANNELS_PER_PUBLISH);
+        at_most("audience.except", self.except.len(), limits::EXCEPTIONS_PER_PUBLISH);
         if self.channels.is_empty() && !self.except.is_empty() {
             let detail = "expected `audience.channels` beside it: `except` leaves out members of channels";
             errors.push(FieldError::new("audience.except", detail));
         }
         let contradiction = |user: &&UserId| self.except.contains(user);
         if !self.except.is_empty() && self.users.iter().any(|user| contradiction(&user)) {
-            errors.push(FieldError::new(
-                "audience.except",
-                "expected nobody who is also in `audience.users`",
-            ));
+            errors
+                .push(FieldError::new("audience.except", "expected nobody who is also in `audience.users`"));
         }
     }
 }
@@ -107,12 +88,7 @@ mod tests {
         let user = |text| UserId::new(text).unwrap();
         let audience = Audience {
             users: vec![user("eve"), user("ada")],
-            channels: vec![
-                channel("topic:b"),
-                channel("user:ada"),
-                channel("topic:a"),
-                channel("topic:b"),
-            ],
+            channels: vec![channel("topic:b"), channel("user:ada"), channel("topic:a"), channel("topic:b")],
             except: vec![],
         };
         let settled = audience.settled();

@@ -65,35 +65,21 @@ impl CloudEvent {
     pub fn into_publication(self) -> Result<Publication, FieldError> {
         let attribute = |name: &str, expected: &str| FieldError::new(name, format!("expected {expected}"));
         if self.specversion != "1.0" {
-            return Err(FieldError::new(
-                "specversion",
-                format!("expected 1.0, got {}", self.specversion),
-            ));
+            return Err(FieldError::new("specversion", format!("expected 1.0, got {}", self.specversion)));
         }
         if self.data_base64.is_some() {
-            return Err(attribute(
-                "data_base64",
-                "none: a notification's `data` is a JSON object",
-            ));
+            return Err(attribute("data_base64", "none: a notification's `data` is a JSON object"));
         }
         if !self.datacontenttype.as_deref().is_none_or(is_json) {
-            return Err(attribute(
-                "datacontenttype",
-                "application/json or another type that ends in +json",
-            ));
+            return Err(attribute("datacontenttype", "application/json or another type that ends in +json"));
         }
         let kind: NotificationType = self.kind.parse().map_err(|error| invalid("type", &error))?;
         let key: IdempotencyKey = self.id.parse().map_err(|error| invalid("id", &error))?;
         let is_source = (1..=512).contains(&self.source.len()) && !self.source.chars().any(char::is_control);
-        let source = Publisher::new(&format!("source:{}", self.source))
-            .ok()
-            .filter(|_| is_source);
+        let source = Publisher::new(&format!("source:{}", self.source)).ok().filter(|_| is_source);
         let source = source.ok_or_else(|| attribute("source", "a URI reference of 1 to 512 bytes"))?;
         let draft = draft(kind, key, self.data.unwrap_or_default())?;
-        Ok(Publication {
-            draft,
-            source: Some(source),
-        })
+        Ok(Publication { draft, source: Some(source) })
     }
 }
 
@@ -103,12 +89,7 @@ fn invalid(attribute: &str, error: &dyn std::fmt::Display) -> FieldError {
 
 /// Whether a media type is one of JSON.
 fn is_json(media_type: &str) -> bool {
-    let essence = media_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
@@ -120,10 +101,7 @@ fn draft(
     for given_by_attribute in ["type", "idempotencyKey"] {
         if data.contains_key(given_by_attribute) {
             let field = format!("data.{given_by_attribute}");
-            return Err(FieldError::new(
-                field,
-                "expected none: a CloudEvent's own attributes say it",
-            ));
+            return Err(FieldError::new(field, "expected none: a CloudEvent's own attributes say it"));
         }
     }
     data.insert("type".to_owned(), Value::String(kind.as_str().to_owned()));
@@ -164,10 +142,7 @@ mod tests {
             (with("0.3", ""), "specversion"),
             (with("1.0", r#","data_base64":"AA==""#), "data_base64"),
             (with("1.0", r#","datacontenttype":"text/xml""#), "datacontenttype"),
-            (
-                with("1.0", r#","data":{"audience":{"users":[""]}}"#),
-                "data.audience.users[0]",
-            ),
+            (with("1.0", r#","data":{"audience":{"users":[""]}}"#), "data.audience.users[0]"),
             (with("1.0", r#","data":{"type":"x"}"#), "data.type"),
             (with("1.0", r#","data":{"titel":"x"}"#), "data"),
         ] {

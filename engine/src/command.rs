@@ -29,11 +29,7 @@ pub struct Done {
 impl Engine {
     /// Appends the facts of one command.
     async fn record(&self, tenant: &Tenant, facts: Vec<Fact>) -> Result<Done, Error> {
-        let append = Append {
-            tenant: tenant.clone(),
-            key: None,
-            facts,
-        };
+        let append = Append { tenant: tenant.clone(), key: None, facts };
         let appended = self.log().append(vec![append]).await?;
         match appended.first() {
             Some(Appended::Events(events)) => {

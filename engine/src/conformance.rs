@@ -40,23 +40,10 @@ pub async fn event_store(mut opener: impl OpenStore) {
     let reopened = store.head().await.expect("a store has a head");
     assert_eq!(reopened.epoch, epoch, "law 6: the epoch survives reopening");
     assert_eq!(all(&*store).await, before, "law 6: the events survive reopening");
-    let next = appended(
-        append(&*store, vec![item("t1", None, vec![event(&["a"])])])
-            .await
-            .remove(0),
-    );
-    assert_eq!(
-        next.0,
-        reopened.position.next(),
-        "law 6: positions go on after reopening"
-    );
-    let again = append(&*store, vec![item("t1", Some(("p", "k", 1)), vec![event(&[])])])
-        .await
-        .remove(0);
-    assert!(
-        matches!(again, AppendOutcome::Duplicate { .. }),
-        "law 6: keys survive reopening"
-    );
+    let next = appended(append(&*store, vec![item("t1", None, vec![event(&["a"])])]).await.remove(0));
+    assert_eq!(next.0, reopened.position.next(), "law 6: positions go on after reopening");
+    let again = append(&*store, vec![item("t1", Some(("p", "k", 1)), vec![event(&[])])]).await.remove(0);
+    assert!(matches!(again, AppendOutcome::Duplicate { .. }), "law 6: keys survive reopening");
 }
 
 async fn positions_are_dense(store: &dyn EventStore) {
@@ -69,21 +56,11 @@ async fn positions_are_dense(store: &dyn EventStore) {
         ],
     )
     .await;
-    let firsts: Vec<u64> = outcomes
-        .into_iter()
-        .map(|outcome| appended(outcome).0.0)
-        .collect();
-    assert_eq!(
-        firsts,
-        [1, 2, 4],
-        "law 1: positions are given in order, without a hole"
-    );
+    let firsts: Vec<u64> = outcomes.into_iter().map(|outcome| appended(outcome).0.0).collect();
+    assert_eq!(firsts, [1, 2, 4], "law 1: positions are given in order, without a hole");
     assert_eq!(head(store).await, 4, "law 1: the head is the last position");
     let none = append(store, Vec::new()).await;
-    assert!(
-        none.is_empty() && head(store).await == 4,
-        "law 1: an empty batch appends nothing"
-    );
+    assert!(none.is_empty() && head(store).await == 4, "law 1: an empty batch appends nothing");
 }
 
 async fn offsets_are_dense_for_each_tenant(store: &dyn EventStore) {
@@ -92,58 +69,28 @@ async fn offsets_are_dense_for_each_tenant(store: &dyn EventStore) {
         item("t1", None, vec![event(&["a"]), event(&["b", "a"])]),
         item("t2", None, vec![event(&["a"])]),
     ];
-    let entries: Vec<Vec<Entry>> = append(store, batch)
-        .await
-        .into_iter()
-        .flat_map(|o| appended(o).1)
-        .collect();
-    let offsets: Vec<Vec<u64>> = entries
-        .iter()
-        .map(|entries| entries.iter().map(|entry| entry.offset.0).collect())
-        .collect();
+    let entries: Vec<Vec<Entry>> =
+        append(store, batch).await.into_iter().flat_map(|o| appended(o).1).collect();
+    let offsets: Vec<Vec<u64>> =
+        entries.iter().map(|entries| entries.iter().map(|entry| entry.offset.0).collect()).collect();
     assert_eq!(
         offsets,
         [vec![1, 1], vec![2], vec![2, 3], vec![1]],
         "law 2: offsets are dense for each stream"
     );
-    assert_eq!(
-        entries[0][0].stream, entries[1][0].stream,
-        "law 2: a stream keeps its id"
-    );
-    assert_ne!(
-        entries[0][0].stream, entries[0][1].stream,
-        "law 2: streams have different ids"
-    );
-    assert_ne!(
-        entries[0][0].stream, entries[3][0].stream,
-        "law 2: tenants never share a stream"
-    );
+    assert_eq!(entries[0][0].stream, entries[1][0].stream, "law 2: a stream keeps its id");
+    assert_ne!(entries[0][0].stream, entries[0][1].stream, "law 2: streams have different ids");
+    assert_ne!(entries[0][0].stream, entries[3][0].stream, "law 2: tenants never share a stream");
 
     let stream = StreamName::User(UserId::stored("a"));
     let tenant = Tenant::stored("t1");
-    let read = store
-        .read_stream(&tenant, &stream, Offset(1), 9)
-        .await
-        .expect("a stream is read");
-    let places: Vec<(u64, u64)> = read
-        .iter()
-        .map(|(offset, event)| (offset.0, event.position.0))
-        .collect();
-    assert_eq!(
-        places,
-        [(2, 6), (3, 7)],
-        "law 5: a stream is read from an offset, in order"
-    );
-    let one = store
-        .read_stream(&tenant, &stream, Offset(0), 1)
-        .await
-        .expect("a stream is read");
+    let read = store.read_stream(&tenant, &stream, Offset(1), 9).await.expect("a stream is read");
+    let places: Vec<(u64, u64)> = read.iter().map(|(offset, event)| (offset.0, event.position.0)).collect();
+    assert_eq!(places, [(2, 6), (3, 7)], "law 5: a stream is read from an offset, in order");
+    let one = store.read_stream(&tenant, &stream, Offset(0), 1).await.expect("a stream is read");
     assert_eq!(one.len(), 1, "law 5: no more is read than asked for");
     let unknown = StreamName::Channels(vec![Channel::stored("topic:none")]);
-    let none = store
-        .read_stream(&tenant, &unknown, Offset(0), 9)
-        .await
-        .expect("a stream is read");
+    let none = store.read_stream(&tenant, &unknown, Offset(0), 9).await.expect("a stream is read");
     assert!(none.is_empty(), "law 5: a stream that is not there is empty");
 }
 
@@ -168,40 +115,16 @@ async fn keys_are_claimed_once(store: &dyn EventStore) {
         AppendOutcome::Duplicate { position: first },
         "law 4: the same again, in one batch"
     );
-    assert_eq!(
-        outcomes[2],
-        AppendOutcome::KeyReused,
-        "law 4: another content, in one batch"
-    );
-    assert_eq!(
-        appended(outcomes[3].clone()).0.0,
-        before + 2,
-        "law 4: another publisher; law 1: no hole"
-    );
-    assert_eq!(
-        appended(outcomes[4].clone()).0.0,
-        before + 3,
-        "law 4: another tenant"
-    );
+    assert_eq!(outcomes[2], AppendOutcome::KeyReused, "law 4: another content, in one batch");
+    assert_eq!(appended(outcomes[3].clone()).0.0, before + 2, "law 4: another publisher; law 1: no hole");
+    assert_eq!(appended(outcomes[4].clone()).0.0, before + 3, "law 4: another tenant");
     let (at, entries) = appended(outcomes[5].clone());
     assert_eq!(at.0, before + 4, "law 1: what is not appended takes no position");
-    assert_eq!(
-        entries[0][0].offset,
-        Offset(3),
-        "law 2: what is not appended takes no offset"
-    );
+    assert_eq!(entries[0][0].offset, Offset(3), "law 2: what is not appended takes no offset");
 
     let later = append(store, vec![item("t1", Some(("p", "k", 1)), vec![event(&[])])]).await;
-    assert_eq!(
-        later,
-        [AppendOutcome::Duplicate { position: first }],
-        "law 4: the same again, later"
-    );
-    assert_eq!(
-        head(store).await,
-        before + 4,
-        "law 1: a duplicate appends nothing"
-    );
+    assert_eq!(later, [AppendOutcome::Duplicate { position: first }], "law 4: the same again, later");
+    assert_eq!(head(store).await, before + 4, "law 1: a duplicate appends nothing");
 }
 
 async fn what_was_appended_is_read_back(store: &dyn EventStore) {
@@ -210,15 +133,8 @@ async fn what_was_appended_is_read_back(store: &dyn EventStore) {
     odd.payload = Some(r#"{"body":"☃"}"#.to_owned());
     odd.version = 7;
     odd.type_name = "Odd".to_owned();
-    let (first, entries) = appended(
-        append(store, vec![item("t1", None, vec![odd.clone()])])
-            .await
-            .remove(0),
-    );
-    let read = store
-        .read(Position(first.0 - 1), 9)
-        .await
-        .expect("the log is read");
+    let (first, entries) = appended(append(store, vec![item("t1", None, vec![odd.clone()])]).await.remove(0));
+    let read = store.read(Position(first.0 - 1), 9).await.expect("the log is read");
     let expected = StoredEvent {
         position: first,
         tenant: Tenant::stored("t1"),
@@ -233,17 +149,9 @@ async fn what_was_appended_is_read_back(store: &dyn EventStore) {
 
     let everything = all(store).await;
     let positions: Vec<u64> = everything.iter().map(|event| event.position.0).collect();
-    assert_eq!(
-        positions,
-        (1..=first.0).collect::<Vec<_>>(),
-        "laws 1 and 5: the log is read without a hole"
-    );
+    assert_eq!(positions, (1..=first.0).collect::<Vec<_>>(), "laws 1 and 5: the log is read without a hole");
     let page = store.read(Position(2), 3).await.expect("the log is read");
-    assert_eq!(
-        page,
-        everything[2..5],
-        "law 5: a page begins after its position and is as long as asked for"
-    );
+    assert_eq!(page, everything[2..5], "law 5: a page begins after its position and is as long as asked for");
     assert!(
         store.read(first, 9).await.expect("the log is read").is_empty(),
         "law 5: nothing is after the head"
@@ -278,11 +186,7 @@ fn item(tenant: &str, key: Option<(&str, &str, u8)>, events: Vec<NewEvent>) -> A
         key: IdempotencyKey::stored(key),
         content_hash: [content; 32],
     });
-    AppendItem {
-        tenant: Tenant::stored(tenant),
-        key,
-        events,
-    }
+    AppendItem { tenant: Tenant::stored(tenant), key, events }
 }
 
 fn event(users: &[&str]) -> NewEvent {
@@ -292,9 +196,6 @@ fn event(users: &[&str]) -> NewEvent {
         recorded_at: Timestamp::from_millisecond(1_795_158_000_123).unwrap_or_default(),
         envelope: "{}".to_owned(),
         payload: None,
-        streams: users
-            .iter()
-            .map(|user| StreamName::User(UserId::stored(user)))
-            .collect(),
+        streams: users.iter().map(|user| StreamName::User(UserId::stored(user))).collect(),
     }
 }

@@ -79,18 +79,13 @@ pub struct Encoding {
 
 impl Encoding {
     pub(crate) fn new(slot: usize, encode: impl Fn(&Message) -> Bytes + Send + Sync + 'static) -> Self {
-        Self {
-            slot,
-            encode: Arc::new(encode),
-        }
+        Self { slot, encode: Arc::new(encode) }
     }
 }
 
 impl fmt::Debug for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoding")
-            .field("slot", &self.slot)
-            .finish_non_exhaustive()
+        f.debug_struct("Encoding").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 
@@ -103,10 +98,7 @@ pub struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(message: Message) -> Self {
-        Self {
-            message,
-            encoded: Default::default(),
-        }
+        Self { message, encoded: Default::default() }
     }
 
     /// What it says.
@@ -134,11 +126,7 @@ impl Parcel {
     /// A parcel that brings its receiver to `position`.
     pub(crate) fn new(deliveries: Box<[Arc<Delivery>]>, position: Position) -> Self {
         let weight = deliveries.iter().map(|delivery| delivery.message.weight()).sum();
-        Self {
-            deliveries,
-            position,
-            weight,
-        }
+        Self { deliveries, position, weight }
     }
 
     /// The messages, in the order of their positions.
@@ -163,39 +151,17 @@ impl Parcel {
 /// The native encoding: one JSON object, its `type` first. Shared by WebSocket and everything else that speaks JSON.
 pub(crate) fn to_json(epoch: &Epoch, message: &Message) -> Bytes {
     let position = message.position();
-    let place = Place {
-        position,
-        cursor: Cursor {
-            epoch: epoch.clone(),
-            position,
-        },
-    };
+    let place = Place { position, cursor: Cursor { epoch: epoch.clone(), position } };
     let json = match message {
         Message::Notification { event, counts } => {
             let document = std::str::from_utf8(event.document()).unwrap_or("null");
             let notification = serde_json::from_str(document).unwrap_or(RawValue::NULL);
-            encode(&NotificationJson {
-                kind: "notification",
-                place,
-                counts: *counts,
-                notification,
-            })
+            encode(&NotificationJson { kind: "notification", place, counts: *counts, notification })
         }
         Message::Changed(event) => encode(&changed(event, place)),
-        Message::Joined { channels, .. } => encode(&ChannelsJson {
-            kind: "joined",
-            place,
-            channels,
-        }),
-        Message::Left { channels, .. } => encode(&ChannelsJson {
-            kind: "left",
-            place,
-            channels,
-        }),
-        Message::Counts(counts) => encode(&CountsJson {
-            kind: "counts",
-            counts: *counts,
-        }),
+        Message::Joined { channels, .. } => encode(&ChannelsJson { kind: "joined", place, channels }),
+        Message::Left { channels, .. } => encode(&ChannelsJson { kind: "left", place, channels }),
+        Message::Counts(counts) => encode(&CountsJson { kind: "counts", counts: *counts }),
     };
     json.into()
 }
@@ -257,12 +223,7 @@ fn changed(event: &Event, place: Place) -> ChangedJson {
         Fact::Marked(mark, marked) => (mark_word(*mark), ids(&marked.entries), None),
         _ => ("unknown", None, None),
     };
-    ChangedJson {
-        kind,
-        place,
-        notifications,
-        up_to,
-    }
+    ChangedJson { kind, place, notifications, up_to }
 }
 
 fn mark_word(mark: Mark) -> &'static str {

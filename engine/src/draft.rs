@@ -93,10 +93,7 @@ impl Draft {
         }
         if self.tags.len() > limits::TAGS_PER_NOTIFICATION {
             let (most, count) = (limits::TAGS_PER_NOTIFICATION, self.tags.len());
-            errors.push(FieldError::new(
-                "tags",
-                format!("expected at most {most} entries, got {count}"),
-            ));
+            errors.push(FieldError::new("tags", format!("expected at most {most} entries, got {count}")));
         }
         if let Some(action) = &self.action {
             check_action(&mut errors, action);
@@ -112,10 +109,7 @@ impl Draft {
 
 fn check_bytes(errors: &mut Vec<FieldError>, field: &str, count: usize, most: usize) {
     if count > most {
-        errors.push(FieldError::new(
-            field,
-            format!("expected at most {most} bytes, got {count}"),
-        ));
+        errors.push(FieldError::new(field, format!("expected at most {most} bytes, got {count}")));
     }
 }
 
@@ -128,9 +122,7 @@ fn check_action(errors: &mut Vec<FieldError>, action: &Action) {
         limits::ACTION_TEXT_BYTES,
     );
     // Anything else may run code where it is clicked (`javascript:`, `data:`) or lead elsewhere unseen (`//host`).
-    let absolute = ["https://", "http://"]
-        .iter()
-        .any(|scheme| action.url.starts_with(scheme));
+    let absolute = ["https://", "http://"].iter().any(|scheme| action.url.starts_with(scheme));
     let path = action.url.starts_with('/') && !action.url.starts_with("//") && !action.url.starts_with("/\\");
     if !(absolute || path) || action.url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         let detail = "expected a URL that starts with https:// or http://, or a path that starts with one /";
@@ -168,10 +160,7 @@ mod tests {
             ("", false),
         ] {
             let mut sample = draft(r#"{"type":"a"}"#);
-            sample.action = Some(Action {
-                url: url.into(),
-                text: None,
-            });
+            sample.action = Some(Action { url: url.into(), text: None });
             assert_eq!(sample.check().is_empty(), good, "{url:?}");
         }
     }

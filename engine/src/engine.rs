@@ -44,12 +44,7 @@ pub struct Options {
 impl Options {
     /// An engine with everything in one directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self {
-            data: data.into(),
-            store: None,
-            plugins: Vec::new(),
-            people_kept: None,
-        }
+        Self { data: data.into(), store: None, plugins: Vec::new(), people_kept: None }
     }
 }
 
@@ -126,34 +121,19 @@ impl Engine {
         log_task.spawn(append_task);
 
         // Before anything is served, so that what an earlier process left unsynced is on disk.
-        let started = Fact::Started(Started {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        });
-        log.append(vec![Append {
-            tenant: Tenant::server(),
-            key: None,
-            facts: vec![started],
-        }])
-        .await?;
+        let started = Fact::Started(Started { version: env!("CARGO_PKG_VERSION").to_owned() });
+        log.append(vec![Append { tenant: Tenant::server(), key: None, facts: vec![started] }]).await?;
 
         ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
-        let (projector, projecting) = Projector::start(
-            &options.data,
-            log.clone(),
-            options.people_kept,
-            closing_projector.clone(),
-        )
-        .await?;
+        let (projector, projecting) =
+            Projector::start(&options.data, log.clone(), options.people_kept, closing_projector.clone())
+                .await?;
         let failure = watch::Sender::new(None);
         let projector_task = TaskTracker::new();
         projector_task.spawn(watch_over(log.clone(), projecting, failure.clone()));
 
-        let view = Database::open(
-            "tidings-view-read",
-            &reading(&view_path(&options.data)),
-            VIEW_READERS,
-        )
-        .await;
+        let view =
+            Database::open("tidings-view-read", &reading(&view_path(&options.data)), VIEW_READERS).await;
         let epoch = log.epoch().clone();
         let json = Encoding::new(0, move |message| to_json(&epoch, message));
         let inner = Inner {
@@ -163,18 +143,10 @@ impl Engine {
             plugins: options.plugins,
             encodings: AtomicUsize::new(1),
             json,
-            life: Life {
-                closing_log,
-                closing_projector,
-                log_task,
-                projector_task,
-                failure,
-            },
+            life: Life { closing_log, closing_projector, log_task, projector_task, failure },
             _lock: lock,
         };
-        let engine = Self {
-            inner: Arc::new(inner),
-        };
+        let engine = Self { inner: Arc::new(inner) };
         engine.catch_up().await?;
         Ok(engine)
     }
@@ -208,12 +180,9 @@ impl Engine {
     /// Another encoding of messages, to be made once by each transport or dialect that has one. `None` when there are
     /// [`ENCODINGS_MOST`] already.
     pub fn encoding(&self, encode: impl Fn(&Message) -> Bytes + Send + Sync + 'static) -> Option<Encoding> {
-        let taken = self
-            .inner
-            .encodings
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slot| {
-                (slot < ENCODINGS_MOST).then_some(slot + 1)
-            });
+        let taken = self.inner.encodings.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |slot| {
+            (slot < ENCODINGS_MOST).then_some(slot + 1)
+        });
         taken.ok().map(|slot| Encoding::new(slot, encode))
     }
 
@@ -223,12 +192,7 @@ impl Engine {
     /// See [`Error`].
     pub async fn subscribe(&self, identity: &Identity, transport: &'static str) -> Result<Subscriber, Error> {
         let key = self.admit(identity).await?;
-        let watches = identity
-            .session
-            .as_ref()
-            .map(Channel::of_session)
-            .into_iter()
-            .collect();
+        let watches = identity.session.as_ref().map(Channel::of_session).into_iter().collect();
         let subscription = Subscription {
             key,
             roles: identity.roles.clone(),
@@ -236,10 +200,7 @@ impl Engine {
             transport,
             watches,
         };
-        self.projector()
-            .ask(|reply| Request::Subscribe(subscription, reply))
-            .await
-            .ok_or(Error::Stopping)
+        self.projector().ask(|reply| Request::Subscribe(subscription, reply)).await.ok_or(Error::Stopping)
     }
 
     /// Lets a subscriber see a channel live, where the token permits. It has when this returns.
@@ -253,10 +214,7 @@ impl Engine {
         channel: Channel,
     ) -> Result<(), Error> {
         identity.require_watch(&channel)?;
-        let asked = self
-            .projector()
-            .ask(|reply| Request::Watch(subscriber, channel, reply))
-            .await;
+        let asked = self.projector().ask(|reply| Request::Watch(subscriber, channel, reply)).await;
         match asked {
             Some(true) => Ok(()),
             Some(false) => {
@@ -327,17 +285,12 @@ fn log_path(data: &Path) -> PathBuf {
 
 /// Makes the directory and claims it for this process.
 fn lock_directory(data: &Path) -> Result<File, StartError> {
-    let failed = |error| StartError::Directory {
-        path: data.to_owned(),
-        error,
-    };
+    let failed = |error| StartError::Directory { path: data.to_owned(), error };
     std::fs::create_dir_all(data).map_err(failed)?;
     let lock = File::create(data.join("lock")).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse {
-            path: data.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }

@@ -62,9 +62,7 @@ pub enum Error {
 }
 
 fn first_of(errors: &[FieldError]) -> String {
-    errors
-        .first()
-        .map_or_else(String::new, |error| format!("{}: {}", error.field, error.detail))
+    errors.first().map_or_else(String::new, |error| format!("{}: {}", error.field, error.detail))
 }
 
 impl Error {

@@ -199,14 +199,7 @@ impl Event {
         entries: Vec<Entry>,
         fact: Fact,
     ) -> Self {
-        Self {
-            position,
-            tenant,
-            recorded_at,
-            entries,
-            fact,
-            document: OnceLock::new(),
-        }
+        Self { position, tenant, recorded_at, entries, fact, document: OnceLock::new() }
     }
 
     /// The notification this event is about, if it published one.
@@ -218,22 +211,24 @@ impl Event {
         }
     }
 
+    /// Whether it belongs to no application but to the server itself.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        self.tenant == Tenant::server()
+    }
+
     /// The document that clients get of the notification, encoded once. Empty for events that published none.
     #[must_use]
     pub fn document(&self) -> &Bytes {
         self.document.get_or_init(|| {
             let published = self.published();
-            published.map_or_else(Bytes::new, |p| {
-                p.notification.document(p.audience.only_channel()).into()
-            })
+            published.map_or_else(Bytes::new, |p| p.notification.document(p.audience.only_channel()).into())
         })
     }
 
     /// Where a named user's own entry is.
     pub(crate) fn own_entries(&self) -> impl Iterator<Item = (&UserId, Entry)> {
-        let users = self
-            .published()
-            .map_or(&[][..], |published| &published.audience.users);
+        let users = self.published().map_or(&[][..], |published| &published.audience.users);
         users.iter().zip(self.entries.iter().copied())
     }
 
@@ -253,10 +248,7 @@ impl Event {
                 2 * (content.title.len() + content.body.len()) + 64 * content.data.len() + 32 * names
             }
             Fact::Joined(m) | Fact::Left(m) => 32 * (m.users.len() + m.channels.len()),
-            Fact::Read(Read {
-                selection: Selection::Entries(entries),
-                ..
-            }) => 40 * entries.len(),
+            Fact::Read(Read { selection: Selection::Entries(entries), .. }) => 40 * entries.len(),
             Fact::Marked(_, marked) => 40 * marked.entries.len(),
             _ => 0,
         };

@@ -104,11 +104,7 @@ impl Hub {
         }
         self.by_id.insert(id, slot);
         let watched = subscription.watches.clone();
-        let connected = Connected {
-            subscription,
-            sender,
-            watches: BTreeSet::new(),
-        };
+        let connected = Connected { subscription, sender, watches: BTreeSet::new() };
         match self.slots.get_mut(slot as usize) {
             Some(place) => *place = Some(connected),
             None => self.slots.push(Some(connected)),
@@ -156,13 +152,7 @@ impl Hub {
         }
         let tenant = connected.subscription.key.tenant.clone();
         connected.watches.insert(channel.clone());
-        self.tenants
-            .entry(tenant)
-            .or_default()
-            .watchers
-            .entry(channel)
-            .or_default()
-            .insert(slot);
+        self.tenants.entry(tenant).or_default().watchers.entry(channel).or_default().insert(slot);
         true
     }
 
@@ -201,10 +191,7 @@ impl Hub {
                     self.join(key, channels);
                     self.tell(
                         key,
-                        Message::Joined {
-                            channels: channels.clone(),
-                            position: *position,
-                        },
+                        Message::Joined { channels: channels.clone(), position: *position },
                         &mut batch,
                     );
                 }
@@ -212,10 +199,7 @@ impl Hub {
                     self.leave(key, channels);
                     self.tell(
                         key,
-                        Message::Left {
-                            channels: channels.clone(),
-                            position: *position,
-                        },
+                        Message::Left { channels: channels.clone(), position: *position },
                         &mut batch,
                     );
                 }
@@ -234,10 +218,8 @@ impl Hub {
         counts: impl Fn(&UserKey) -> Option<Counts>,
     ) -> Vec<SubscriberId> {
         let stale = std::mem::take(&mut self.stale);
-        let keys: BTreeSet<UserKey> = stale
-            .iter()
-            .filter_map(|slot| Some(self.at(slot)?.subscription.key.clone()))
-            .collect();
+        let keys: BTreeSet<UserKey> =
+            stale.iter().filter_map(|slot| Some(self.at(slot)?.subscription.key.clone())).collect();
         let mut batch = Batch::default();
         for key in keys {
             self.add_counts(&key, &counts, &mut batch);
@@ -270,10 +252,7 @@ impl Hub {
         };
         let (audience, inbox) = (&published.audience, published.notification.inbox);
         let slots_of = |user: &UserId| {
-            let key = UserKey {
-                tenant: event.tenant.clone(),
-                user: user.clone(),
-            };
+            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
             self.users.get(&key).map_or(&[][..], |user| &user.slots)
         };
         let (mut members, mut watchers) = (RoaringBitmap::new(), RoaringBitmap::new());
@@ -297,27 +276,12 @@ impl Hub {
                 members.insert(*slot);
             }
             if inbox && !slots_of(user).is_empty() {
-                batch.counted.insert(UserKey {
-                    tenant: event.tenant.clone(),
-                    user: user.clone(),
-                });
+                batch.counted.insert(UserKey { tenant: event.tenant.clone(), user: user.clone() });
             }
         }
         watchers -= &members;
-        batch.add(
-            Message::Notification {
-                event: event.clone(),
-                counts: inbox,
-            },
-            members,
-        );
-        batch.add(
-            Message::Notification {
-                event: event.clone(),
-                counts: false,
-            },
-            watchers,
-        );
+        batch.add(Message::Notification { event: event.clone(), counts: inbox }, members);
+        batch.add(Message::Notification { event: event.clone(), counts: false }, watchers);
     }
 
     fn join(&mut self, key: &UserKey, channels: &[Channel]) {
@@ -327,11 +291,7 @@ impl Hub {
         let tenant = self.tenants.entry(key.tenant.clone()).or_default();
         for channel in channels {
             user.channels.insert(channel.clone());
-            tenant
-                .members
-                .entry(channel.clone())
-                .or_default()
-                .extend(user.slots.iter().copied());
+            tenant.members.entry(channel.clone()).or_default().extend(user.slots.iter().copied());
         }
     }
 
@@ -349,9 +309,7 @@ impl Hub {
 
     /// Puts the parcels into the mailboxes. Whoever gets the same messages gets the same parcel.
     fn send(&mut self, batch: Batch, position: Position) -> Vec<SubscriberId> {
-        let Batch {
-            deliveries, lists, ..
-        } = batch;
+        let Batch { deliveries, lists, .. } = batch;
         let mut parcels: HashMap<SmallVec<[u32; 4]>, Arc<Parcel>> = HashMap::new();
         let mut last: Option<(SmallVec<[u32; 4]>, Arc<Parcel>)> = None;
         let mut let_go = Vec::new();

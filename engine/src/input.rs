@@ -18,10 +18,7 @@ pub struct FieldError {
 impl FieldError {
     /// An error of a field.
     pub fn new(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            detail: detail.into(),
-        }
+        Self { field: field.into(), detail: detail.into() }
     }
 
     /// The same error of a field that lies within `outer`.
@@ -61,6 +58,14 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, InputError> {
     serde_json::from_slice(text).map_err(|error| explain::<T>(text, &error))
 }
 
+/// Takes JSON that was parsed already into a type.
+///
+/// # Errors
+/// The field that did not fit.
+pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(value).map_err(|error| located(&error))
+}
+
 /// Parses again, slowly, to learn which field was wrong.
 fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> InputError {
     if !error.is_data() {
@@ -69,23 +74,19 @@ fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Input
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(_) => InputError::Malformed(error.to_string()),
-        Err(located) => {
-            let path = located.path().to_string();
-            let field = if path == "." { String::new() } else { path };
-            InputError::Field(FieldError::new(
-                field,
-                without_place(&located.inner().to_string()),
-            ))
-        }
+        Err(error) => InputError::Field(located(&error)),
     }
+}
+
+fn located(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+    let path = error.path().to_string();
+    let field = if path == "." { String::new() } else { path };
+    FieldError::new(field, without_place(&error.inner().to_string()))
 }
 
 /// serde_json's message without ` at line 1 column 20`: the path says it better.
 fn without_place(message: &str) -> String {
-    message
-        .rfind(" at line ")
-        .map_or(message, |at| &message[..at])
-        .to_owned()
+    message.rfind(" at line ").map_or(message, |at| &message[..at]).to_owned()
 }
 
 /// How deep the text nests. Brackets inside strings do not count.
@@ -128,16 +129,8 @@ mod tests {
     #[test]
     fn the_error_names_the_field_and_what_was_expected() {
         assert_eq!(field_of(r#"{"users":["ada",7]}"#).field, "users[1]");
-        assert!(
-            field_of(r#"{"users":["ada",""]}"#)
-                .detail
-                .contains("1 to 128 bytes")
-        );
-        assert!(
-            field_of(r#"{"users":[],"extra":1}"#)
-                .detail
-                .contains("unknown field `extra`")
-        );
+        assert!(field_of(r#"{"users":["ada",""]}"#).detail.contains("1 to 128 bytes"));
+        assert!(field_of(r#"{"users":[],"extra":1}"#).detail.contains("unknown field `extra`"));
         assert!(field_of("{}").detail.contains("missing field `users`"));
         assert_eq!(field_of("[1]").field, "[0]");
     }
@@ -146,28 +139,19 @@ mod tests {
     fn depth_is_measured_outside_of_strings() {
         assert_eq!(depth(br#"{"a":["[[[[",{"b":"\"[["}]}"#), 3);
         let deep = "[".repeat(200_000);
-        assert_eq!(
-            parse::<serde_json::Value>(deep.as_bytes()),
-            Err(InputError::TooDeep)
-        );
+        assert_eq!(parse::<serde_json::Value>(deep.as_bytes()), Err(InputError::TooDeep));
     }
 
     #[test]
     fn what_is_not_json_is_malformed() {
         for text in ["", "{", "nope", "{\"users\":[]} trailing"] {
-            assert!(
-                matches!(parse::<Sample>(text.as_bytes()), Err(InputError::Malformed(_))),
-                "{text}"
-            );
+            assert!(matches!(parse::<Sample>(text.as_bytes()), Err(InputError::Malformed(_))), "{text}");
         }
     }
 
     #[test]
     fn paths_nest() {
-        assert_eq!(
-            FieldError::new("title", "x").within("notifications[2]").field,
-            "notifications[2].title"
-        );
+        assert_eq!(FieldError::new("title", "x").within("notifications[2]").field, "notifications[2].title");
         assert_eq!(FieldError::new("", "x").within("data").field, "data");
         assert_eq!(FieldError::new("[3]", "x").within("users").field, "users[3]");
     }

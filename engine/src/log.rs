@@ -96,11 +96,7 @@ struct Item {
 
 impl Item {
     fn encode(command: Append, recorded_at: Timestamp) -> Self {
-        let events = command
-            .facts
-            .iter()
-            .map(|fact| fact.encoded(recorded_at))
-            .collect();
+        let events = command.facts.iter().map(|fact| fact.encoded(recorded_at)).collect();
         Self { command, events }
     }
 
@@ -137,14 +133,7 @@ impl Log {
         });
         let (queue, submissions) = mpsc::channel(QUEUED_COMMANDS);
         let task = append_task(shared.clone(), submissions, closing);
-        Ok((
-            Self {
-                shared,
-                queue,
-                room: Arc::new(Semaphore::new(QUEUED_BYTES)),
-            },
-            task,
-        ))
+        Ok((Self { shared, queue, room: Arc::new(Semaphore::new(QUEUED_BYTES)) }, task))
     }
 
     /// Which log this is.
@@ -162,10 +151,7 @@ impl Log {
     /// What a client holds that has seen everything up to a position.
     #[must_use]
     pub fn cursor(&self, position: Position) -> Cursor {
-        Cursor {
-            epoch: self.epoch().clone(),
-            position,
-        }
+        Cursor { epoch: self.epoch().clone(), position }
     }
 
     /// Follows the log from after a position.
@@ -185,18 +171,11 @@ impl Log {
             return Err(LogError::Closed);
         }
         let recorded_at = now();
-        let items: Vec<Item> = commands
-            .into_iter()
-            .map(|command| Item::encode(command, recorded_at))
-            .collect();
+        let items: Vec<Item> =
+            commands.into_iter().map(|command| Item::encode(command, recorded_at)).collect();
         let bytes = items.iter().map(Item::bytes).sum();
         let (reply, answer) = oneshot::channel();
-        let submission = Submission {
-            items,
-            recorded_at,
-            reply,
-            _room: self.room_for(bytes).await?,
-        };
+        let submission = Submission { items, recorded_at, reply, _room: self.room_for(bytes).await? };
         self.queue.try_send(submission).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LogError::Busy,
             mpsc::error::TrySendError::Closed(_) => LogError::Closed,
@@ -208,18 +187,13 @@ impl Log {
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, LogError> {
         let share = bytes.clamp(1, QUEUED_BYTES) as u32;
         let room = self.room.clone().acquire_many_owned(share);
-        let in_time = tokio::time::timeout(QUEUE_PATIENCE, room)
-            .await
-            .map_err(|_| LogError::Busy)?;
+        let in_time = tokio::time::timeout(QUEUE_PATIENCE, room).await.map_err(|_| LogError::Busy)?;
         in_time.map_err(|_| LogError::Closed)
     }
 
     /// The event at a position.
     pub(crate) async fn event(&self, position: Position) -> Result<Option<Arc<Event>>, LogError> {
-        let events = self
-            .shared
-            .after(Position(position.0.saturating_sub(1)), 1)
-            .await?;
+        let events = self.shared.after(Position(position.0.saturating_sub(1)), 1).await?;
         Ok(events.into_iter().next())
     }
 }
@@ -287,11 +261,7 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
     for submission in group {
         let mut commands = Vec::with_capacity(submission.items.len());
         for Item { mut command, events } in submission.items {
-            items.push(AppendItem {
-                tenant: command.tenant.clone(),
-                key: command.key.take(),
-                events,
-            });
+            items.push(AppendItem { tenant: command.tenant.clone(), key: command.key.take(), events });
             commands.push(command);
         }
         waiting.push((commands, submission.recorded_at, submission.reply));
@@ -329,13 +299,7 @@ fn settle(
             let events: Events = places
                 .zip(command.facts)
                 .map(|((position, entries), fact)| {
-                    Arc::new(Event::new(
-                        position,
-                        command.tenant.clone(),
-                        recorded_at,
-                        entries,
-                        fact,
-                    ))
+                    Arc::new(Event::new(position, command.tenant.clone(), recorded_at, entries, fact))
                 })
                 .collect();
             committed.extend(events.iter().cloned());
@@ -349,10 +313,7 @@ impl Shared {
     fn publish(&self, events: Events) {
         let Some(last) = events.last() else { return };
         let head = last.position;
-        self.ring
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .extend(events);
+        self.ring.write().unwrap_or_else(std::sync::PoisonError::into_inner).extend(events);
         self.head.send_replace(head);
     }
 }

@@ -177,10 +177,7 @@ impl Channel {
     /// Whether nobody may join it by a command: its members follow from tokens, or from being a user at all.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.is_everyone()
-            || [USER, ROLE, SESSION]
-                .iter()
-                .any(|prefix| self.as_str().starts_with(prefix))
+        self.is_everyone() || [USER, ROLE, SESSION].iter().any(|prefix| self.as_str().starts_with(prefix))
     }
 }
 
@@ -220,9 +217,7 @@ fn printable(text: &str) -> bool {
 }
 
 fn is_word(text: &str) -> bool {
-    !text
-        .chars()
-        .any(|c| c.is_control() || c.is_whitespace() || c == '*')
+    !text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '*')
 }
 
 fn is_channel(text: &str) -> bool {
@@ -230,9 +225,7 @@ fn is_channel(text: &str) -> bool {
         .split_once(':')
         .is_some_and(|(kind, name)| !kind.is_empty() && kind.bytes().all(is_plain) && !name.is_empty());
     // A personal channel is as wide as a user id may be: those may hold spaces and asterisks.
-    let own = text
-        .strip_prefix(USER)
-        .is_some_and(|user| UserId::new(user).is_ok());
+    let own = text.strip_prefix(USER).is_some_and(|user| UserId::new(user).is_ok());
     (sized(text, 160) && (text == EVERYONE || (named && is_word(text)))) || own
 }
 
@@ -249,33 +242,13 @@ mod tests {
         for bad in ["", " ada", "ada\n", "a\u{0}b", long.as_str()] {
             assert!(UserId::new(bad).is_err(), "{bad:?}");
         }
-        for good in [
-            "everyone",
-            "role:ADMIN",
-            "topic:orders/eu",
-            "user:Ada Lovelace",
-            "user:a*b",
-            "a:b:c",
-        ] {
+        for good in ["everyone", "role:ADMIN", "topic:orders/eu", "user:Ada Lovelace", "user:a*b", "a:b:c"] {
             assert!(Channel::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "orders",
-            "topic:",
-            ":x",
-            "topic:a b",
-            "topic:*",
-            "to pic:x",
-            "user:",
-            "topic:a\n",
-        ] {
+        for bad in ["", "orders", "topic:", ":x", "topic:a b", "topic:*", "to pic:x", "user:", "topic:a\n"] {
             assert!(Channel::new(bad).is_err(), "{bad:?}");
         }
-        assert!(
-            Tenant::new("$server").is_err(),
-            "the server's own tenant is out of reach"
-        );
+        assert!(Tenant::new("$server").is_err(), "the server's own tenant is out of reach");
     }
 
     #[test]

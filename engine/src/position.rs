@@ -110,10 +110,7 @@ impl FromStr for Cursor {
             return Err(CursorError);
         }
         let position = position.parse().map_err(|_| CursorError)?;
-        Ok(Self {
-            epoch: Epoch(epoch.into()),
-            position: Position(position),
-        })
+        Ok(Self { epoch: Epoch(epoch.into()), position: Position(position) })
     }
 }
 
@@ -136,20 +133,11 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_the_wire_and_garbage_does_not() {
-        let cursor = Cursor {
-            epoch: Epoch::random(),
-            position: Position(42),
-        };
+        let cursor = Cursor { epoch: Epoch::random(), position: Position(42) };
         assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
-        for garbage in [
-            "",
-            ".",
-            "abc",
-            "0123456789ab.",
-            "0123456789ab.-1",
-            "0123456789ab.99999999999999999999",
-            "x.1",
-        ] {
+        for garbage in
+            ["", ".", "abc", "0123456789ab.", "0123456789ab.-1", "0123456789ab.99999999999999999999", "x.1"]
+        {
             assert!(garbage.parse::<Cursor>().is_err(), "{garbage}");
         }
     }

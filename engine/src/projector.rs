@@ -63,21 +63,12 @@ impl Projector {
         people_kept: Option<usize>,
         closing: CancellationToken,
     ) -> Result<(Self, impl Future<Output = Result<(), ViewError>> + Send + 'static), ViewError> {
-        let connection = writing(&view_path(data), SqliteSynchronous::Normal)
-            .connect()
-            .await?;
-        let (fold, folded, written) = (
-            SharedFold::default(),
-            watch::Sender::new(Position(0)),
-            watch::Sender::new(Position(0)),
-        );
+        let connection = writing(&view_path(data), SqliteSynchronous::Normal).connect().await?;
+        let (fold, folded, written) =
+            (SharedFold::default(), watch::Sender::new(Position(0)), watch::Sender::new(Position(0)));
         let (requests, requested) = mpsc::channel(QUEUED_REQUESTS);
-        let projector = Self {
-            fold: fold.clone(),
-            folded: folded.subscribe(),
-            written: written.subscribe(),
-            requests,
-        };
+        let projector =
+            Self { fold: fold.clone(), folded: folded.subscribe(), written: written.subscribe(), requests };
         let (ready, loaded) = oneshot::channel();
         let body = move |connection: &Connection| -> Result<(), ViewError> {
             let mut projection = Projection::load(connection, fold)?;
@@ -91,28 +82,15 @@ impl Projector {
             folded.send_replace(position);
             written.send_replace(position);
             let _ = ready.send(()); // whoever starts the engine waits for it
-            let thread = Thread {
-                log,
-                projection,
-                hub,
-                folded,
-                written,
-                departures,
-            };
+            let thread = Thread { log, projection, hub, folded, written, departures };
             // A runtime of its own, so that what it owes is done whatever else the process is busy with.
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .build();
-            runtime
-                .map_err(ViewError::Thread)?
-                .block_on(thread.run(tail, requested, departed, closing))
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            runtime.map_err(ViewError::Thread)?.block_on(thread.run(tail, requested, departed, closing))
         };
         let thread = on_thread("tidings-projector", connection, body);
         let joined = async move {
             let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            joined
-                .map_err(|_| ViewError::Closed)?
-                .map_err(|_| ViewError::Closed)?
+            joined.map_err(|_| ViewError::Closed)?.map_err(|_| ViewError::Closed)?
         };
         if loaded.await.is_err() {
             joined.await?;
@@ -177,8 +155,7 @@ impl Thread<'_> {
         let let_go = {
             let fold = self.projection.fold();
             self.folded.send_replace(fold.position());
-            self.hub
-                .hand_out(&folded.effects, fold.position(), |key| fold.counts(key))
+            self.hub.hand_out(&folded.effects, fold.position(), |key| fold.counts(key))
         };
         self.projection.write(&folded)?;
         self.written.send_replace(self.projection.fold().position());
@@ -189,8 +166,7 @@ impl Thread<'_> {
     fn tell_stale_counts(&mut self) {
         let let_go = {
             let fold = self.projection.fold();
-            self.hub
-                .tell_stale_counts(fold.position(), |key| fold.counts(key))
+            self.hub.tell_stale_counts(fold.position(), |key| fold.counts(key))
         };
         let_go.into_iter().for_each(|id| self.depart(id));
     }
@@ -228,14 +204,9 @@ impl Thread<'_> {
         self.projection.pin(&subscription.key)?;
         let snapshot = self.projection.snapshot(&subscription.key)?;
         let channels: Vec<Channel> = snapshot.person.channels().cloned().collect();
-        let hello = Hello {
-            channels,
-            cursor: self.log.cursor(snapshot.position()),
-            counts: snapshot.counts,
-        };
+        let hello = Hello { channels, cursor: self.log.cursor(snapshot.position()), counts: snapshot.counts };
         let (sender, subscriber): (Sender, Subscriber) = mailbox(hello, self.departures.clone());
-        self.hub
-            .subscribe(subscriber.id(), subscription, snapshot.person.channels(), sender);
+        self.hub.subscribe(subscriber.id(), subscription, snapshot.person.channels(), sender);
         let _ = reply.send(subscriber); // one that nobody takes departs when it is dropped
         Ok(())
     }

@@ -53,10 +53,7 @@ impl Engine {
         at_least: Position,
     ) -> Result<InboxPage, Error> {
         let snapshot = self.own_snapshot(identity, at_least).await?;
-        self.look(snapshot, move |snapshot, connection| {
-            snapshot.page(connection, &query)
-        })
-        .await
+        self.look(snapshot, move |snapshot, connection| snapshot.page(connection, &query)).await
     }
 
     /// One notification of one's own.
@@ -70,14 +67,8 @@ impl Engine {
         at_least: Position,
     ) -> Result<InboxItem, Error> {
         let snapshot = self.own_snapshot(identity, at_least).await?;
-        let found = self
-            .look(snapshot, move |snapshot, connection| {
-                snapshot.find(connection, &id)
-            })
-            .await?;
-        found.map(|found| found.item).ok_or(Error::NotFound {
-            field: "id".to_owned(),
-        })
+        let found = self.look(snapshot, move |snapshot, connection| snapshot.find(connection, &id)).await?;
+        found.map(|found| found.item).ok_or(Error::NotFound { field: "id".to_owned() })
     }
 
     /// One's counts.
@@ -105,11 +96,7 @@ impl Engine {
     ) -> Result<CountsBy<String>, Error> {
         let snapshot = self.own_snapshot(identity, at_least).await?;
         let counts = snapshot.counts;
-        let parts = self
-            .look(snapshot, |snapshot, connection| {
-                snapshot.counts_by_type(connection)
-            })
-            .await?;
+        let parts = self.look(snapshot, |snapshot, connection| snapshot.counts_by_type(connection)).await?;
         Ok(CountsBy { counts, parts })
     }
 
@@ -123,10 +110,7 @@ impl Engine {
         at_least: Position,
     ) -> Result<CountsBy<Channel>, Error> {
         let snapshot = self.own_snapshot(identity, at_least).await?;
-        Ok(CountsBy {
-            counts: snapshot.counts,
-            parts: snapshot.counts_by_channel(),
-        })
+        Ok(CountsBy { counts: snapshot.counts, parts: snapshot.counts_by_channel() })
     }
 
     /// The members of a channel, by name, after a name.
@@ -143,11 +127,7 @@ impl Engine {
     ) -> Result<MembersPage, Error> {
         identity.require(Scope::Admin)?;
         self.reach_view(at_least.max(self.log().head())).await?;
-        let limit = if limit == 0 {
-            limits::PAGE_MOST
-        } else {
-            limit.min(limits::MEMBERS_PAGE_MOST)
-        };
+        let limit = if limit == 0 { limits::PAGE_MOST } else { limit.min(limits::MEMBERS_PAGE_MOST) };
         let (tenant, channel) = (identity.tenant.clone(), channel.clone());
         let after = after.map_or_else(String::new, |user| user.as_str().to_owned());
         let job = move |connection: &Connection| {
@@ -158,10 +138,7 @@ impl Engine {
             members.truncate(limit);
             members.last().cloned()
         });
-        Ok(MembersPage {
-            members,
-            next: next.flatten(),
-        })
+        Ok(MembersPage { members, next: next.flatten() })
     }
 
     /// Who of the tenant is online.
@@ -171,10 +148,7 @@ impl Engine {
     pub async fn presence(&self, identity: &Identity) -> Result<Presence, Error> {
         identity.require(Scope::Admin)?;
         let tenant = identity.tenant.clone();
-        self.projector()
-            .ask(|reply| Request::Presence(tenant, reply))
-            .await
-            .ok_or(Error::Stopping)
+        self.projector().ask(|reply| Request::Presence(tenant, reply)).await.ok_or(Error::Stopping)
     }
 
     /// Who of a channel is online, for those who may watch it and for its members.
@@ -215,10 +189,7 @@ impl Engine {
             return Ok(snapshot);
         }
         let key = key.clone();
-        self.projector()
-            .ask(|reply| Request::Load(key, reply))
-            .await
-            .ok_or(Error::Stopping)
+        self.projector().ask(|reply| Request::Load(key, reply)).await.ok_or(Error::Stopping)
     }
 
     /// Where a person meets notifications.
@@ -278,15 +249,10 @@ async fn wait_for(
         return Ok(());
     }
     let waiting = reached.wait_for(|position| *position >= wanted);
-    let outcome = tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .map(|reached| reached.is_ok());
+    let outcome = tokio::time::timeout(PATIENCE, waiting).await.map(|reached| reached.is_ok());
     match outcome {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Stopping),
-        Err(_) => Err(Error::NotReached {
-            wanted,
-            reached: *reached.borrow(),
-        }),
+        Err(_) => Err(Error::NotReached { wanted, reached: *reached.borrow() }),
     }
 }

@@ -46,10 +46,7 @@ pub(crate) fn writing(path: &Path, synchronous: SqliteSynchronous) -> SqliteConn
 
 /// Options for a database that is only read.
 pub(crate) fn reading(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(BUSY_TIMEOUT)
+    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT)
 }
 
 impl Database {
@@ -138,34 +135,18 @@ mod tests {
     async fn jobs_share_connections_and_a_drop_waits_for_them() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("t.db");
-        let writer = Database::open("w", &writing(&path, SqliteSynchronous::Full), 1)
-            .await
-            .unwrap();
-        let made = writer
-            .call(|c| c.execute_batch("create table t (x)"))
-            .await
-            .unwrap();
+        let writer = Database::open("w", &writing(&path, SqliteSynchronous::Full), 1).await.unwrap();
+        let made = writer.call(|c| c.execute_batch("create table t (x)")).await.unwrap();
         made.unwrap();
         let readers = Database::open("r", &reading(&path), 2).await.unwrap();
-        writer
-            .call(|c| c.execute("insert into t values (7)", []))
-            .await
-            .unwrap()
-            .unwrap();
+        writer.call(|c| c.execute("insert into t values (7)", [])).await.unwrap().unwrap();
         let read = |c: &Connection| c.query_row("select x from t", [], |row| row.get::<_, i64>(0));
         assert_eq!(readers.call(read).await.unwrap().unwrap(), 7);
         assert!(
-            readers
-                .call(|c| c.execute("delete from t", []))
-                .await
-                .unwrap()
-                .is_err(),
+            readers.call(|c| c.execute("delete from t", [])).await.unwrap().is_err(),
             "readers only read"
         );
         drop((readers, writer));
-        assert!(
-            !path.with_extension("db-wal").exists(),
-            "the last close folds the WAL into the file"
-        );
+        assert!(!path.with_extension("db-wal").exists(), "the last close folds the WAL into the file");
     }
 }

@@ -49,63 +49,14 @@ impl Filter {
         let none = Self::default;
         vec![
             ("list", none()),
-            (
-                "unread",
-                Self {
-                    unread: Some(true),
-                    ..none()
-                },
-            ),
-            (
-                "read",
-                Self {
-                    unread: Some(false),
-                    ..none()
-                },
-            ),
-            (
-                "archived",
-                Self {
-                    archived: true,
-                    ..none()
-                },
-            ),
-            (
-                "pinned",
-                Self {
-                    pinned: Some(true),
-                    ..none()
-                },
-            ),
-            (
-                "unpinned and unread",
-                Self {
-                    pinned: Some(false),
-                    unread: Some(true),
-                    ..none()
-                },
-            ),
-            (
-                "of a type",
-                Self {
-                    kind: Some("two"),
-                    ..none()
-                },
-            ),
-            (
-                "with a tag",
-                Self {
-                    tag: Some("x"),
-                    ..none()
-                },
-            ),
-            (
-                "of a channel",
-                Self {
-                    channel: Some("topic:a"),
-                    ..none()
-                },
-            ),
+            ("unread", Self { unread: Some(true), ..none() }),
+            ("read", Self { unread: Some(false), ..none() }),
+            ("archived", Self { archived: true, ..none() }),
+            ("pinned", Self { pinned: Some(true), ..none() }),
+            ("unpinned and unread", Self { pinned: Some(false), unread: Some(true), ..none() }),
+            ("of a type", Self { kind: Some("two"), ..none() }),
+            ("with a tag", Self { tag: Some("x"), ..none() }),
+            ("of a channel", Self { channel: Some("topic:a"), ..none() }),
         ]
     }
 }
@@ -179,14 +130,9 @@ impl Model {
         };
         if publish.inbox {
             for (user, person) in &mut self.people {
-                let reached = publish
-                    .channels
-                    .iter()
-                    .any(|channel| person.member.contains_key(channel));
+                let reached = publish.channels.iter().any(|channel| person.member.contains_key(channel));
                 if reached && !publish.users.contains(user) && !publish.except.contains(user) {
-                    person
-                        .items
-                        .push(item(Some(publish.channels.iter().cloned().collect())));
+                    person.items.push(item(Some(publish.channels.iter().cloned().collect())));
                 }
             }
             for user in publish.users {
@@ -196,11 +142,7 @@ impl Model {
     }
 
     pub fn join(&mut self, user: &UserId, channel: &Channel, by: Maker) {
-        self.hear(user)
-            .member
-            .entry(channel.clone())
-            .or_default()
-            .insert(by);
+        self.hear(user).member.entry(channel.clone()).or_default().insert(by);
     }
 
     pub fn leave(&mut self, user: &UserId, channel: &Channel, by: Maker) {
@@ -216,9 +158,7 @@ impl Model {
             let member = &person.member;
             let remains =
                 |channels: &Vec<Channel>| channels.iter().any(|channel| member.contains_key(channel));
-            person
-                .items
-                .retain(|item| item.channels.as_ref().is_none_or(remains));
+            person.items.retain(|item| item.channels.as_ref().is_none_or(remains));
         }
     }
 
@@ -317,10 +257,7 @@ impl Person {
             match &item.channels {
                 None => count(&mut counts, Channel::of_user(user), item),
                 Some(channels) => {
-                    for channel in channels
-                        .iter()
-                        .filter(|channel| self.member.contains_key(channel))
-                    {
+                    for channel in channels.iter().filter(|channel| self.member.contains_key(channel)) {
                         count(&mut counts, channel.clone(), item);
                     }
                 }
@@ -332,10 +269,7 @@ impl Person {
     pub fn list(&self, filter: &Filter) -> Vec<String> {
         let in_channel = |item: &Item, wanted: &str| {
             let channel = Channel::new(wanted).unwrap();
-            let came = item
-                .channels
-                .as_ref()
-                .is_some_and(|channels| channels.contains(&channel));
+            let came = item.channels.as_ref().is_some_and(|channels| channels.contains(&channel));
             came && self.member.contains_key(&channel)
         };
         let wanted = |item: &&Item| {

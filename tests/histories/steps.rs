@@ -82,22 +82,16 @@ fn some(of: usize, most: usize) -> impl Strategy<Value = BTreeSet<usize>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let publish = (
-        some(USERS, 2),
-        some(CHANNELS.len(), 3),
-        some(USERS, 1),
-        0..KINDS.len(),
-        any::<bool>(),
-        0..8u8,
-    )
-        .prop_map(|(users, channels, except, kind, tag, live)| Step::Publish {
-            users,
-            channels,
-            except,
-            kind,
-            tag,
-            inbox: live > 0,
-        });
+    let publish =
+        (some(USERS, 2), some(CHANNELS.len(), 3), some(USERS, 1), 0..KINDS.len(), any::<bool>(), 0..8u8)
+            .prop_map(|(users, channels, except, kind, tag, live)| Step::Publish {
+                users,
+                channels,
+                except,
+                kind,
+                tag,
+                inbox: live > 0,
+            });
     let members = (some(USERS, 3), some(USERS, 2), 0..2usize)
         .prop_map(|(add, remove, channel)| Step::Members { add, remove, channel });
     let join = (0..USERS, 0..2usize, any::<bool>()).prop_map(|(user, channel, join)| Step::Join {
@@ -144,66 +138,32 @@ fn person(number: usize) -> Identity {
 }
 
 fn chosen(ids: &[NotificationId], which: &[Index]) -> Vec<NotificationId> {
-    which
-        .iter()
-        .filter(|_| !ids.is_empty())
-        .map(|index| *index.get(ids))
-        .collect()
+    which.iter().filter(|_| !ids.is_empty()).map(|index| *index.get(ids)).collect()
 }
 
 impl Step {
     pub async fn take(&self, engine: &Engine, model: &mut Model) {
         match self {
-            Self::Publish {
-                users,
-                channels,
-                except,
-                kind,
-                tag,
-                inbox,
-            } => {
+            Self::Publish { users, channels, except, kind, tag, inbox } => {
                 let users: BTreeSet<UserId> = users.iter().map(|number| user(*number)).collect();
                 let channels: BTreeSet<Channel> = channels.iter().map(|number| channel(*number)).collect();
                 let mut except: BTreeSet<UserId> = except.iter().map(|number| user(*number)).collect();
                 except.retain(|user| !users.contains(user) && !channels.is_empty());
-                publish(
-                    engine,
-                    model,
-                    users,
-                    channels,
-                    except,
-                    KINDS[*kind],
-                    tag.then_some("x"),
-                    *inbox,
-                )
-                .await;
+                publish(engine, model, users, channels, except, KINDS[*kind], tag.then_some("x"), *inbox)
+                    .await;
             }
-            Self::Members {
-                add,
-                remove,
-                channel: number,
-            } => {
+            Self::Members { add, remove, channel: number } => {
                 let channel = channel(*number);
                 let remove: BTreeSet<usize> = remove.difference(add).copied().collect();
                 let users = |numbers: &BTreeSet<usize>| numbers.iter().map(|number| user(*number)).collect();
-                let change = MembersChange {
-                    add: users(add),
-                    remove: users(&remove),
-                };
+                let change = MembersChange { add: users(add), remove: users(&remove) };
                 let service = Identity::service(Tenant::default());
                 let changed = engine.change_members(&service, &channel, change).await;
                 assert_eq!(changed.is_ok(), !add.is_empty() || !remove.is_empty());
-                add.iter()
-                    .for_each(|number| model.join(&user(*number), &channel, Maker::Service));
-                remove
-                    .iter()
-                    .for_each(|number| model.leave(&user(*number), &channel, Maker::Service));
+                add.iter().for_each(|number| model.join(&user(*number), &channel, Maker::Service));
+                remove.iter().for_each(|number| model.leave(&user(*number), &channel, Maker::Service));
             }
-            Self::Join {
-                user: number,
-                channel: which,
-                join,
-            } => {
+            Self::Join { user: number, channel: which, join } => {
                 let (identity, channel) = (person(*number), channel(*which));
                 if *join {
                     engine.join(&identity, &channel).await.unwrap();
@@ -213,16 +173,9 @@ impl Step {
                     model.leave(&user(*number), &channel, Maker::User);
                 }
             }
-            Self::Admit {
-                user: number,
-                roles,
-                issued_at,
-            } => {
+            Self::Admit { user: number, roles, issued_at } => {
                 let mut identity = person(*number);
-                identity.roles = roles
-                    .iter()
-                    .map(|role| Role::new(ROLES[*role]).unwrap())
-                    .collect();
+                identity.roles = roles.iter().map(|role| Role::new(ROLES[*role]).unwrap()).collect();
                 identity.issued_at = Some(*issued_at);
                 engine.admit(&identity).await.unwrap();
                 let claims = identity.roles.iter().map(Channel::of_role).collect();
@@ -240,29 +193,19 @@ impl Step {
             }
             Self::ReadAll { user: number, up_to } => {
                 let up_to = position(engine, up_to);
-                engine
-                    .read_all(&person(*number), &UpTo::Position(up_to))
-                    .await
-                    .unwrap();
+                engine.read_all(&person(*number), &UpTo::Position(up_to)).await.unwrap();
                 if let Some(person) = model.person_mut(&user(*number)) {
                     person.read_all(up_to.0);
                 }
             }
             Self::Seen { user: number, up_to } => {
                 let up_to = position(engine, up_to);
-                engine
-                    .seen(&person(*number), &UpTo::Position(up_to))
-                    .await
-                    .unwrap();
+                engine.seen(&person(*number), &UpTo::Position(up_to)).await.unwrap();
                 if let Some(person) = model.person_mut(&user(*number)) {
                     person.see(up_to.0);
                 }
             }
-            Self::Mark {
-                user: number,
-                mark,
-                which,
-            } => {
+            Self::Mark { user: number, mark, which } => {
                 let Some(person_of_model) = model.person_mut(&user(*number)) else {
                     return;
                 };
@@ -274,10 +217,7 @@ impl Step {
             }
             Self::NotTheirs { user: number, which } => {
                 let everything = model.all_ids();
-                let theirs = model
-                    .person(&user(*number))
-                    .map(|person| person.ids())
-                    .unwrap_or_default();
+                let theirs = model.person(&user(*number)).map(|person| person.ids()).unwrap_or_default();
                 let [id] = chosen(&everything, &[*which])[..] else {
                     return;
                 };
@@ -323,16 +263,7 @@ async fn publish(
         Ok(receipt) => {
             let (id, position) = (receipt.id, receipt.position.0);
             let (users, channels, except) = (&users, &channels, &except);
-            model.publish(&Publish {
-                id,
-                position,
-                kind,
-                tag,
-                users,
-                channels,
-                except,
-                inbox,
-            });
+            model.publish(&Publish { id, position, kind, tag, users, channels, except, inbox });
         }
         Err(error) => assert!(nobody && matches!(error, Error::NobodyAddressed), "{error}"),
     }

@@ -15,10 +15,7 @@ use crate::position::{Cursor, Position};
 
 /// How far somebody had seen: a position, or a cursor of this log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a position, or a cursor as an earlier message gave it"
-)]
+#[serde(untagged, expecting = "expected a position, or a cursor as an earlier message gave it")]
 pub enum UpTo {
     /// A position.
     Position(Position),
@@ -34,16 +31,8 @@ impl Engine {
     pub async fn read(&self, identity: &Identity, ids: &[NotificationId]) -> Result<Done, Error> {
         let key = identity.key()?;
         let (snapshot, entries) = self.resolve(&key, ids).await?;
-        let unread: Vec<EntryRef> = entries
-            .into_iter()
-            .filter(|entry| !snapshot.is_read(entry))
-            .collect();
-        let read = |user, entries| {
-            Fact::Read(Read {
-                user,
-                selection: Selection::Entries(entries),
-            })
-        };
+        let unread: Vec<EntryRef> = entries.into_iter().filter(|entry| !snapshot.is_read(entry)).collect();
+        let read = |user, entries| Fact::Read(Read { user, selection: Selection::Entries(entries) });
         self.change(&key, &snapshot, unread, read).await
     }
 
@@ -54,14 +43,7 @@ impl Engine {
     pub async fn read_all(&self, identity: &Identity, up_to: &UpTo) -> Result<Done, Error> {
         let key = identity.key()?;
         let selection = Selection::UpTo(self.position_of(up_to)?);
-        self.record(
-            &key.tenant,
-            vec![Fact::Read(Read {
-                user: key.user,
-                selection,
-            })],
-        )
-        .await
+        self.record(&key.tenant, vec![Fact::Read(Read { user: key.user, selection })]).await
     }
 
     /// Notes that the list was opened, and how far it was seen.
@@ -71,14 +53,7 @@ impl Engine {
     pub async fn seen(&self, identity: &Identity, up_to: &UpTo) -> Result<Done, Error> {
         let key = identity.key()?;
         let up_to = self.position_of(up_to)?;
-        self.record(
-            &key.tenant,
-            vec![Fact::Seen(Seen {
-                user: key.user,
-                up_to,
-            })],
-        )
-        .await
+        self.record(&key.tenant, vec![Fact::Seen(Seen { user: key.user, up_to })]).await
     }
 
     /// Changes the state of notifications of one's own.
@@ -89,10 +64,8 @@ impl Engine {
         let key = identity.key()?;
         let (snapshot, mut entries) = self.resolve(&key, ids).await?;
         entries.retain(|entry| snapshot.would_change(mark, entry));
-        self.change(&key, &snapshot, entries, |user, entries| {
-            Fact::Marked(mark, Marked { user, entries })
-        })
-        .await
+        self.change(&key, &snapshot, entries, |user, entries| Fact::Marked(mark, Marked { user, entries }))
+            .await
     }
 
     /// Records a change of entries. Of what is so already, nothing is recorded.
@@ -104,12 +77,9 @@ impl Engine {
         fact: impl FnOnce(UserId, Vec<EntryRef>) -> Fact,
     ) -> Result<Done, Error> {
         if entries.is_empty() {
-            return Ok(Done {
-                position: snapshot.position(),
-            });
+            return Ok(Done { position: snapshot.position() });
         }
-        self.record(&key.tenant, vec![fact(key.user.clone(), entries)])
-            .await
+        self.record(&key.tenant, vec![fact(key.user.clone(), entries)]).await
     }
 
     /// Finds where a person meets notifications. All of them are theirs, or the first that is not is named.
@@ -132,9 +102,7 @@ impl Engine {
         for (id, entry) in found {
             entries.push(entry.ok_or_else(|| {
                 let index = ids.iter().position(|asked| *asked == id).unwrap_or_default();
-                Error::NotFound {
-                    field: format!("notifications[{index}]"),
-                }
+                Error::NotFound { field: format!("notifications[{index}]") }
             })?);
         }
         Ok((snapshot, entries))
@@ -146,10 +114,7 @@ impl Engine {
             UpTo::Position(position) => *position,
             UpTo::Cursor(cursor) if cursor.epoch == *self.log().epoch() => cursor.position,
             UpTo::Cursor(_) => {
-                return Err(Error::field(
-                    "upTo",
-                    "expected a cursor of this log, got one of another",
-                ));
+                return Err(Error::field("upTo", "expected a cursor of this log, got one of another"));
             }
         };
         let head = self.log().head();

@@ -53,19 +53,12 @@ impl Engine {
             return Err(Error::field("add", detail));
         }
         if let Some(both) = remove.iter().find(|user| add.contains(user)) {
-            return Err(Error::field(
-                "remove",
-                format!("expected nobody who is also in `add`, got {both}"),
-            ));
+            return Err(Error::field("remove", format!("expected nobody who is also in `add`, got {both}")));
         }
         let by = Maker::Service;
         let join = self.membership(identity, add, channel, by, true).await?;
         let leave = self.membership(identity, remove, channel, by, false).await?;
-        let facts = join
-            .map(Fact::Joined)
-            .into_iter()
-            .chain(leave.map(Fact::Left))
-            .collect();
+        let facts = join.map(Fact::Joined).into_iter().chain(leave.map(Fact::Left)).collect();
         self.record_some(identity, facts).await
     }
 
@@ -76,11 +69,8 @@ impl Engine {
     pub async fn join(&self, identity: &Identity, channel: &Channel) -> Result<Done, Error> {
         identity.require_join(channel)?;
         let user = identity.key()?.user;
-        let join = self
-            .membership(identity, vec![user], channel, Maker::User, true)
-            .await?;
-        self.record_some(identity, join.map(Fact::Joined).into_iter().collect())
-            .await
+        let join = self.membership(identity, vec![user], channel, Maker::User, true).await?;
+        self.record_some(identity, join.map(Fact::Joined).into_iter().collect()).await
     }
 
     /// Takes back what [`join`](Self::join) did. On another's word the user may remain a member.
@@ -90,11 +80,8 @@ impl Engine {
     pub async fn leave(&self, identity: &Identity, channel: &Channel) -> Result<Done, Error> {
         identity.require_join(channel)?;
         let user = identity.key()?.user;
-        let leave = self
-            .membership(identity, vec![user], channel, Maker::User, false)
-            .await?;
-        self.record_some(identity, leave.map(Fact::Left).into_iter().collect())
-            .await
+        let leave = self.membership(identity, vec![user], channel, Maker::User, false).await?;
+        self.record_some(identity, leave.map(Fact::Left).into_iter().collect()).await
     }
 
     /// A change of membership for those for whom it would change something; `None` when that is nobody.
@@ -110,10 +97,7 @@ impl Engine {
         if concerned.len() <= USERS_LOOKED_UP {
             let mut changing = Vec::with_capacity(concerned.len());
             for user in concerned {
-                let key = UserKey {
-                    tenant: identity.tenant.clone(),
-                    user,
-                };
+                let key = UserKey { tenant: identity.tenant.clone(), user };
                 let snapshot = self.snapshot(&key, self.log().head()).await?;
                 if snapshot.person.is_member_by(channel, by) != member {
                     changing.push(key.user);
@@ -122,19 +106,12 @@ impl Engine {
             concerned = changing;
         }
         let (users, channels) = (concerned, vec![channel.clone()]);
-        Ok((!users.is_empty()).then_some(Membership {
-            users,
-            channels,
-            by,
-            issued_at: None,
-        }))
+        Ok((!users.is_empty()).then_some(Membership { users, channels, by, issued_at: None }))
     }
 
     async fn record_some(&self, identity: &Identity, facts: Vec<Fact>) -> Result<Done, Error> {
         if facts.is_empty() {
-            return Ok(Done {
-                position: self.log().head(),
-            });
+            return Ok(Done { position: self.log().head() });
         }
         self.record(&identity.tenant, facts).await
     }
@@ -163,14 +140,9 @@ fn admission(identity: &Identity, user: &UserId, person: &crate::inbox::Person) 
     let (newest, claimed) = person.claimed();
     let had: BTreeSet<Channel> = claimed.cloned().collect();
     // A token that does not say when it was issued cannot take anything back, nor speak after one that does.
-    let counts = identity.issued_at.map_or(newest.is_none(), |issued| {
-        newest.is_none_or(|newest| issued >= newest)
-    });
-    let wanted: BTreeSet<Channel> = if counts {
-        identity.claimed_channels().collect()
-    } else {
-        had.clone()
-    };
+    let counts =
+        identity.issued_at.map_or(newest.is_none(), |issued| newest.is_none_or(|newest| issued >= newest));
+    let wanted: BTreeSet<Channel> = if counts { identity.claimed_channels().collect() } else { had.clone() };
     let mut joining: Vec<Channel> = wanted.difference(&had).cloned().collect();
     if !person.is_known() && joining.is_empty() {
         joining.push(Channel::everyone());
@@ -181,16 +153,8 @@ fn admission(identity: &Identity, user: &UserId, person: &crate::inbox::Person) 
     };
     let membership = |channels: Vec<Channel>| {
         let (users, issued_at) = (vec![user.clone()], identity.issued_at);
-        (!channels.is_empty()).then_some(Membership {
-            users,
-            channels,
-            by: Maker::Claims,
-            issued_at,
-        })
+        (!channels.is_empty()).then_some(Membership { users, channels, by: Maker::Claims, issued_at })
     };
     let joined = membership(joining).map(Fact::Joined);
-    joined
-        .into_iter()
-        .chain(membership(leaving).map(Fact::Left))
-        .collect()
+    joined.into_iter().chain(membership(leaving).map(Fact::Left)).collect()
 }

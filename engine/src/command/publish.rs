@@ -54,10 +54,7 @@ impl Engine {
         identity.require(Scope::Publish)?;
         let most = limits::NOTIFICATIONS_PER_BATCH;
         if publications.len() > most {
-            let detail = format!(
-                "expected at most {most} notifications, got {}",
-                publications.len()
-            );
+            let detail = format!("expected at most {most} notifications, got {}", publications.len());
             return Err(Error::field("notifications", detail));
         }
         let mut appends = Vec::with_capacity(publications.len());
@@ -72,12 +69,8 @@ impl Engine {
             }
         }
         let mut appended = self.append_prepared(appends).await.into_iter();
-        let settled = results
-            .into_iter()
-            .map(|refused| refused.or_else(|| appended.next()));
-        Ok(settled
-            .map(|result| result.unwrap_or(Err(Error::Internal)))
-            .collect())
+        let settled = results.into_iter().map(|refused| refused.or_else(|| appended.next()));
+        Ok(settled.map(|result| result.unwrap_or(Err(Error::Internal))).collect())
     }
 
     /// Checks a draft, asks the rules, and makes a notification of it.
@@ -95,11 +88,7 @@ impl Engine {
         });
         let audience = self.route(&identity.tenant, &draft)?;
         let fact = Fact::NotificationPublished(Box::new(published(draft, audience, publisher)));
-        Ok(Append {
-            tenant: identity.tenant.clone(),
-            key,
-            facts: vec![fact],
-        })
+        Ok(Append { tenant: identity.tenant.clone(), key, facts: vec![fact] })
     }
 
     /// The publisher's audience and what the routing rules add to it.
@@ -109,10 +98,7 @@ impl Engine {
             let Some(rule) = plugin.routing_rule() else {
                 continue;
             };
-            let failed = |reason: String| Error::Rule {
-                rule: plugin.name().to_owned(),
-                reason,
-            };
+            let failed = |reason: String| Error::Rule { rule: plugin.name().to_owned(), reason };
             let added = rule.route(tenant, draft, &audience).map_err(failed)?;
             audience.users.extend(added.users);
             audience.channels.extend(added.channels);
@@ -122,21 +108,13 @@ impl Engine {
         // Whom the publisher leaves out is not brought back by a rule.
         let except = std::mem::take(&mut audience.except);
         audience.users.retain(|user| !except.contains(user));
-        audience.except = if audience.channels.is_empty() {
-            Vec::new()
-        } else {
-            except
-        };
+        audience.except = if audience.channels.is_empty() { Vec::new() } else { except };
         if audience.is_empty() {
             return Err(Error::NobodyAddressed);
         }
         let mut errors = Vec::new();
         audience.check(&mut errors);
-        if errors.is_empty() {
-            Ok(audience)
-        } else {
-            Err(Error::Invalid(errors))
-        }
+        if errors.is_empty() { Ok(audience) } else { Err(Error::Invalid(errors)) }
     }
 
     async fn append_prepared(&self, appends: Vec<Append>) -> Vec<Result<Receipt, Error>> {
@@ -151,10 +129,9 @@ impl Engine {
         let mut results = Vec::with_capacity(count);
         for outcome in appended {
             results.push(match outcome {
-                Appended::Events(events) => events
-                    .first()
-                    .and_then(|event| receipt(event, false))
-                    .ok_or(Error::Internal),
+                Appended::Events(events) => {
+                    events.first().and_then(|event| receipt(event, false)).ok_or(Error::Internal)
+                }
                 Appended::Duplicate(position) => self.first_answer(position).await,
                 Appended::KeyReused => Err(Error::KeyReused),
             });
@@ -165,30 +142,18 @@ impl Engine {
     /// What the publish at a position was answered with.
     async fn first_answer(&self, position: Position) -> Result<Receipt, Error> {
         let event = self.log().event(position).await?;
-        event
-            .and_then(|event| receipt(&event, true))
-            .ok_or(Error::Internal)
+        event.and_then(|event| receipt(&event, true)).ok_or(Error::Internal)
     }
 }
 
 fn receipt(event: &Event, duplicate: bool) -> Option<Receipt> {
     let notification = &event.published()?.notification;
     let (id, created_at) = (notification.id, notification.created_at);
-    Some(Receipt {
-        id,
-        position: event.position,
-        created_at,
-        duplicate,
-    })
+    Some(Receipt { id, position: event.position, created_at, duplicate })
 }
 
 fn published(draft: Draft, audience: Audience, publisher: Publisher) -> Published {
-    let content = Content {
-        title: draft.title,
-        body: draft.body,
-        data: draft.data,
-        action: draft.action,
-    };
+    let content = Content { title: draft.title, body: draft.body, data: draft.data, action: draft.action };
     let notification = Notification {
         id: NotificationId::now(),
         kind: draft.kind,
@@ -198,9 +163,5 @@ fn published(draft: Draft, audience: Audience, publisher: Publisher) -> Publishe
         created_at: now(),
         inbox: draft.inbox,
     };
-    Published {
-        notification,
-        audience,
-        publisher,
-    }
+    Published { notification, audience, publisher }
 }

@@ -121,6 +121,27 @@ impl Fact {
     }
 }
 
+impl Event {
+    /// The event as a JSON object, for those who look at the log.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let encoded = self.fact.encoded(self.recorded_at);
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let mut json = serde_json::json!({
+            "position": self.position,
+            "type": encoded.type_name,
+            "version": encoded.version,
+            "tenant": self.tenant,
+            "recordedAt": self.recorded_at,
+            "event": parsed(&encoded.envelope),
+        });
+        if let Some(payload) = &encoded.payload {
+            json["content"] = parsed(payload);
+        }
+        json
+    }
+}
+
 fn envelope_of(published: &Published) -> PublishedEnvelope {
     let notification = &published.notification;
     PublishedEnvelope {
@@ -155,13 +176,7 @@ fn decode_with(upcasts: &[Upcast], stored: StoredEvent) -> Result<Event, DecodeE
     if !matches!(fact, Fact::Unknown(_)) && stored.version > fact.version() {
         return Err(failed("it was written by a newer version of tidings".to_owned()));
     }
-    Ok(Event::new(
-        stored.position,
-        stored.tenant,
-        stored.recorded_at,
-        stored.entries,
-        fact,
-    ))
+    Ok(Event::new(stored.position, stored.tenant, stored.recorded_at, stored.entries, fact))
 }
 
 fn decode_fact(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Fact, serde_json::Error> {
@@ -203,11 +218,7 @@ fn published(envelope: &str, payload: Option<&str>) -> Result<Fact, serde_json::
         inbox: envelope.inbox,
     };
     let (audience, publisher) = (envelope.audience, envelope.publisher);
-    Ok(Fact::NotificationPublished(Box::new(Published {
-        notification,
-        audience,
-        publisher,
-    })))
+    Ok(Fact::NotificationPublished(Box::new(Published { notification, audience, publisher })))
 }
 
 /// The envelope in today's version, or `None` when it is that already.
@@ -251,10 +262,7 @@ mod tests {
             payload: golden.get("payload").map(Value::to_string),
             entries: entries
                 .iter()
-                .map(|pair| Entry {
-                    stream: StreamId(number(&pair[0])),
-                    offset: Offset(number(&pair[1])),
-                })
+                .map(|pair| Entry { stream: StreamId(number(&pair[0])), offset: Offset(number(&pair[1])) })
                 .collect(),
         }
     }
@@ -273,11 +281,7 @@ mod tests {
                 (again.type_name.as_str(), again.version),
                 (golden.type_name.as_str(), golden.version)
             );
-            assert!(
-                same(&again.envelope, &golden.envelope),
-                "{line}\n{}",
-                again.envelope
-            );
+            assert!(same(&again.envelope, &golden.envelope), "{line}\n{}", again.envelope);
             match (&again.payload, &golden.payload) {
                 (Some(again), Some(golden)) => assert!(same(again, golden), "{line}\n{again}"),
                 (again, golden) => assert_eq!(again, golden, "{line}"),
@@ -291,36 +295,20 @@ mod tests {
             GOLDEN.lines().map(|line| stored(line).type_name).collect();
         let known = "Archived Deleted Joined Left NotificationPublished Pinned Read Seen Started Unarchived Unpinned \
                      Unread";
-        assert_eq!(
-            types.into_iter().collect::<Vec<_>>(),
-            known.split_whitespace().collect::<Vec<_>>()
-        );
+        assert_eq!(types.into_iter().collect::<Vec<_>>(), known.split_whitespace().collect::<Vec<_>>());
     }
 
     #[test]
     fn an_old_version_is_brought_up_step_by_step() {
         let steps = [
-            Upcast {
-                type_name: "Seen",
-                from: 0,
-                step: |json| json["user"] = json["who"].take(),
-            },
-            Upcast {
-                type_name: "Read",
-                from: 0,
-                step: |_| panic!("of another type"),
-            },
+            Upcast { type_name: "Seen", from: 0, step: |json| json["user"] = json["who"].take() },
+            Upcast { type_name: "Read", from: 0, step: |_| panic!("of another type") },
         ];
         let mut old = stored(r#"{"type":"Seen","version":0,"envelope":{"who":"ada","upTo":7}}"#);
-        let Fact::Seen(seen) = decode_with(&steps, old.clone()).unwrap().fact else {
-            panic!("not seen")
-        };
+        let Fact::Seen(seen) = decode_with(&steps, old.clone()).unwrap().fact else { panic!("not seen") };
         assert_eq!((seen.user.as_str(), seen.up_to), ("ada", Position(7)));
         old.version = 1;
-        assert!(
-            decode_with(&steps, old).is_err(),
-            "what is new already is not changed"
-        );
+        assert!(decode_with(&steps, old).is_err(), "what is new already is not changed");
     }
 
     #[test]
@@ -336,9 +324,6 @@ mod tests {
         let mut erased = stored(GOLDEN.lines().next().unwrap());
         assert!(erased.payload.take().is_some());
         let event = decode(erased).unwrap();
-        assert_eq!(
-            event.published().unwrap().notification.content,
-            Content::default()
-        );
+        assert_eq!(event.published().unwrap().notification.content, Content::default());
     }
 }

@@ -52,9 +52,7 @@ impl Hub {
             presence.users += 1;
             presence.connections += user.slots.len();
             if presence.connections_per_user.len() < USERS_NAMED {
-                presence
-                    .connections_per_user
-                    .insert(key.user.clone(), user.slots.len());
+                presence.connections_per_user.insert(key.user.clone(), user.slots.len());
             }
             let mut roles: BTreeSet<&Role> = BTreeSet::new();
             for connected in user.slots.iter().filter_map(|slot| self.at(*slot)) {
@@ -75,12 +73,8 @@ impl Hub {
     pub(crate) fn channel_presence(&self, tenant: &Tenant, channel: &Channel) -> ChannelPresence {
         let none = RoaringBitmap::new();
         let channels = self.tenants.get(tenant);
-        let members = channels
-            .and_then(|channels| channels.members.get(channel))
-            .unwrap_or(&none);
-        let watching = channels
-            .and_then(|channels| channels.watchers.get(channel))
-            .unwrap_or(&none);
+        let members = channels.and_then(|channels| channels.members.get(channel)).unwrap_or(&none);
+        let watching = channels.and_then(|channels| channels.watchers.get(channel)).unwrap_or(&none);
         let members = self.users_at(members);
         let watchers: BTreeSet<UserId> = self.users_at(watching).difference(&members).cloned().collect();
         ChannelPresence {
@@ -93,8 +87,6 @@ impl Hub {
 
     fn users_at(&self, slots: &RoaringBitmap) -> BTreeSet<UserId> {
         let connected = slots.iter().filter_map(|slot| self.at(slot));
-        connected
-            .map(|connected: &Connected| connected.subscription.key.user.clone())
-            .collect()
+        connected.map(|connected: &Connected| connected.subscription.key.user.clone()).collect()
     }
 }

@@ -122,22 +122,8 @@ pub(crate) fn mailbox(hello: Hello, departures: mpsc::UnboundedSender<Subscriber
     let (sender, parcels) = mpsc::channel(MAILBOX_PARCELS);
     let shared = Arc::new(Shared::default());
     let (id, position) = (SubscriberId::next(), hello.cursor.position);
-    let subscriber = Subscriber {
-        id,
-        hello,
-        parcels,
-        shared: shared.clone(),
-        departures,
-        position,
-    };
-    (
-        Sender {
-            id,
-            parcels: sender,
-            shared,
-        },
-        subscriber,
-    )
+    let subscriber = Subscriber { id, hello, parcels, shared: shared.clone(), departures, position };
+    (Sender { id, parcels: sender, shared }, subscriber)
 }
 
 impl Subscriber {
@@ -161,9 +147,7 @@ impl Subscriber {
         let Some(parcel) = self.parcels.recv().await else {
             return Err(*self.shared.ended.get().unwrap_or(&Ended::Stopped));
         };
-        self.shared
-            .waiting_bytes
-            .fetch_sub(parcel.weight(), Ordering::Relaxed);
+        self.shared.waiting_bytes.fetch_sub(parcel.weight(), Ordering::Relaxed);
         self.position = parcel.position();
         Ok(parcel)
     }

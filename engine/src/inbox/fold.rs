@@ -81,11 +81,7 @@ impl Fold {
         for (id, stream) in streams {
             shared.insert(id, stream);
         }
-        Self {
-            position,
-            shared,
-            ..Self::default()
-        }
+        Self { position, shared, ..Self::default() }
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -99,22 +95,14 @@ impl Fold {
     /// The person, if in memory.
     pub(crate) fn person(&self, key: &UserKey) -> Option<&Arc<Person>> {
         let kept = self.people.get(key)?;
-        kept.used
-            .store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        kept.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Some(&kept.person)
     }
 
     /// Puts a person in memory, as the view has them.
     pub(super) fn keep(&mut self, key: UserKey, person: Person) {
         let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
-        self.people.insert(
-            key,
-            Kept {
-                person: Arc::new(person),
-                used,
-                pins: 0,
-            },
-        );
+        self.people.insert(key, Kept { person: Arc::new(person), used, pins: 0 });
     }
 
     /// Keeps a person in memory while a connection of theirs is open.
@@ -138,9 +126,8 @@ impl Fold {
         // A tenth more than needed, so that this is not done for every newcomer.
         let surplus = self.people.len() - most + most / 10;
         let idle = self.people.iter().filter(|(_, kept)| kept.pins == 0);
-        let mut idle: Vec<(u64, UserKey)> = idle
-            .map(|(key, kept)| (kept.used.load(Ordering::Relaxed), key.clone()))
-            .collect();
+        let mut idle: Vec<(u64, UserKey)> =
+            idle.map(|(key, kept)| (kept.used.load(Ordering::Relaxed), key.clone())).collect();
         idle.sort_unstable();
         for (_, key) in idle.into_iter().take(surplus) {
             self.people.remove(&key);
@@ -151,25 +138,16 @@ impl Fold {
     pub(super) fn concerned(event: &Event) -> Vec<UserKey> {
         let users: Vec<&UserId> = match &event.fact {
             // Somebody addressed by name needs no state for that alone: their stream's head is in the event.
-            Fact::NotificationPublished(published) if event.shared_entry().is_some() => published
-                .audience
-                .users
-                .iter()
-                .chain(&published.audience.except)
-                .collect(),
+            Fact::NotificationPublished(published) if event.shared_entry().is_some() => {
+                published.audience.users.iter().chain(&published.audience.except).collect()
+            }
             Fact::Joined(membership) | Fact::Left(membership) => membership.users.iter().collect(),
             Fact::Read(read) => vec![&read.user],
             Fact::Seen(seen) => vec![&seen.user],
             Fact::Marked(_, marked) => vec![&marked.user],
             Fact::NotificationPublished(_) | Fact::Started(_) | Fact::Unknown(_) => Vec::new(),
         };
-        users
-            .into_iter()
-            .map(|user| UserKey {
-                tenant: event.tenant.clone(),
-                user: user.clone(),
-            })
-            .collect()
+        users.into_iter().map(|user| UserKey { tenant: event.tenant.clone(), user: user.clone() }).collect()
     }
 
     /// Whether a person is in memory, without counting as a use.
@@ -185,10 +163,7 @@ impl Fold {
         effects: &mut Vec<Effect>,
         written: WrittenRank<'_>,
     ) -> rusqlite::Result<()> {
-        let key = |user: &UserId| UserKey {
-            tenant: event.tenant.clone(),
-            user: user.clone(),
-        };
+        let key = |user: &UserId| UserKey { tenant: event.tenant.clone(), user: user.clone() };
         match &event.fact {
             Fact::NotificationPublished(_) => {
                 self.publish(event, changes);
@@ -222,9 +197,7 @@ impl Fold {
                 let key = key(&marked.user);
                 for entry in &marked.entries {
                     let at = event.position;
-                    self.change(&key, entry.stream, changes, |reading| {
-                        reading.mark(*mark, entry.offset, at)
-                    });
+                    self.change(&key, entry.stream, changes, |reading| reading.mark(*mark, entry.offset, at));
                 }
                 effects.push(Effect::Changed(key, event.clone()));
             }
@@ -239,16 +212,12 @@ impl Fold {
         let tenant = &event.tenant;
         // The stream of the channels first: who is heard of by this very event joins `everyone` after it.
         if let Some((channels, entry)) = event.shared_entry() {
-            self.shared
-                .advance(tenant, channels, entry.stream, entry.offset, event.position);
+            self.shared.advance(tenant, channels, entry.stream, entry.offset, event.position);
             changes.shared.insert(entry.stream);
             changes.entries.push((entry.stream, event.position, entry.offset));
         }
         for (user, entry) in event.own_entries() {
-            let key = UserKey {
-                tenant: tenant.clone(),
-                user: user.clone(),
-            };
+            let key = UserKey { tenant: tenant.clone(), user: user.clone() };
             changes.entries.push((entry.stream, event.position, entry.offset));
             self.address(&key, entry.stream, entry.offset, event.position, changes);
         }
@@ -256,17 +225,9 @@ impl Fold {
             return;
         };
         let audience = event.published().map(|published| &published.audience);
-        for user in audience
-            .into_iter()
-            .flat_map(|audience| audience.users.iter().chain(&audience.except))
-        {
-            let key = UserKey {
-                tenant: tenant.clone(),
-                user: user.clone(),
-            };
-            self.change(&key, entry.stream, changes, |reading| {
-                reading.displace(entry.offset)
-            });
+        for user in audience.into_iter().flat_map(|audience| audience.users.iter().chain(&audience.except)) {
+            let key = UserKey { tenant: tenant.clone(), user: user.clone() };
+            self.change(&key, entry.stream, changes, |reading| reading.displace(entry.offset));
         }
     }
 
@@ -286,11 +247,7 @@ impl Fold {
             }
             return;
         };
-        Arc::make_mut(&mut kept.person).own = Some(OwnStream {
-            id,
-            head,
-            last: position,
-        });
+        Arc::make_mut(&mut kept.person).own = Some(OwnStream { id, head, last: position });
         self.hear(key, position, changes);
     }
 
@@ -305,10 +262,7 @@ impl Fold {
         self.begin_membership(
             key,
             &Channel::everyone(),
-            Member {
-                since: position,
-                makers: Makers::default(),
-            },
+            Member { since: position, makers: Makers::default() },
         );
         true
     }
@@ -335,10 +289,7 @@ impl Fold {
         effects: &mut Vec<Effect>,
     ) {
         for user in &membership.users {
-            let key = UserKey {
-                tenant: event.tenant.clone(),
-                user: user.clone(),
-            };
+            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
             if !self.claims_count(&key, membership, changes) {
                 continue;
             }
@@ -346,11 +297,7 @@ impl Fold {
             if self.hear(&key, event.position, changes) {
                 joined.push(Channel::everyone());
             }
-            for channel in membership
-                .channels
-                .iter()
-                .filter(|channel| !channel.is_everyone())
-            {
+            for channel in membership.channels.iter().filter(|channel| !channel.is_everyone()) {
                 if self.join_one(&key, channel, membership.by, event.position) {
                     joined.push(channel.clone());
                 }
@@ -373,14 +320,7 @@ impl Fold {
             return false;
         }
         let makers = Makers::default().with(by);
-        self.begin_membership(
-            key,
-            channel,
-            Member {
-                since: position,
-                makers,
-            },
-        );
+        self.begin_membership(key, channel, Member { since: position, makers });
         true
     }
 
@@ -392,19 +332,12 @@ impl Fold {
         effects: &mut Vec<Effect>,
     ) {
         for user in &membership.users {
-            let key = UserKey {
-                tenant: event.tenant.clone(),
-                user: user.clone(),
-            };
+            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
             if !self.claims_count(&key, membership, changes) {
                 continue;
             }
             let mut left = Vec::new();
-            for channel in membership
-                .channels
-                .iter()
-                .filter(|channel| !channel.is_everyone())
-            {
+            for channel in membership.channels.iter().filter(|channel| !channel.is_everyone()) {
                 if self.leave_one(&key, channel, membership.by, changes) {
                     left.push(channel.clone());
                 }
@@ -451,11 +384,7 @@ impl Fold {
         let Some(kept) = self.people.get_mut(key) else {
             return false;
         };
-        if kept
-            .person
-            .claims_issued_at
-            .is_some_and(|newest| newest > issued_at)
-        {
+        if kept.person.claims_issued_at.is_some_and(|newest| newest > issued_at) {
             return false;
         }
         Arc::make_mut(&mut kept.person).claims_issued_at = Some(issued_at);
@@ -504,11 +433,7 @@ impl Fold {
             } else {
                 rank_within(changes, id, at).map_or_else(|| written(id, at), Ok)?
             };
-            change(
-                Arc::make_mut(&mut kept.person).readings.entry(id).or_default(),
-                rank,
-                at,
-            );
+            change(Arc::make_mut(&mut kept.person).readings.entry(id).or_default(), rank, at);
             changes.readings.insert((key.clone(), id));
         }
         Ok(())
@@ -520,11 +445,7 @@ impl Fold {
     }
 
     pub(super) fn counts_of(&self, tenant: &Tenant, person: &Person) -> Counts {
-        let mut counts = Counts {
-            unread: 0,
-            unseen: 0,
-            position: self.position,
-        };
+        let mut counts = Counts { unread: 0, unseen: 0, position: self.position };
         let shared = streams_of(&self.shared, tenant, person).map(|(id, stream)| (id, stream.head));
         for (id, head) in shared.chain(person.own.map(|own| (own.id, own.head))) {
             let reading = person.reading(id);
@@ -549,9 +470,6 @@ pub(super) fn streams_of<'a>(
 
 /// A stream's rank at a position, if that lies within this batch.
 fn rank_within(changes: &Changes, id: StreamId, at: Position) -> Option<Offset> {
-    let entries = changes
-        .entries
-        .iter()
-        .filter(|(stream, position, _)| *stream == id && *position <= at);
+    let entries = changes.entries.iter().filter(|(stream, position, _)| *stream == id && *position <= at);
     entries.map(|(_, _, offset)| *offset).max()
 }

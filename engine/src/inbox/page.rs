@@ -117,20 +117,11 @@ impl Snapshot {
             last: stream.last,
             channels: Some(stream.channels.clone()),
         });
-        let own = person.own.map(|own| StreamState {
-            id: own.id,
-            head: own.head,
-            last: own.last,
-            channels: None,
-        });
+        let own =
+            person.own.map(|own| StreamState { id: own.id, head: own.head, last: own.last, channels: None });
         let streams = shared.chain(own).collect();
         let counts = fold.counts_of(&key.tenant, &person);
-        Some(Self {
-            key: key.clone(),
-            person,
-            counts,
-            streams,
-        })
+        Some(Self { key: key.clone(), person, counts, streams })
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -150,10 +141,7 @@ impl Snapshot {
         let mut counts: BTreeMap<Channel, PartCounts> = BTreeMap::new();
         for stream in &self.streams {
             let reading = self.person.reading(stream.id);
-            let (unread, unseen) = (
-                reading.unread_count(stream.head),
-                reading.unseen_count(stream.head),
-            );
+            let (unread, unseen) = (reading.unread_count(stream.head), reading.unseen_count(stream.head));
             for channel in self.channels_of(stream).filter(|_| unread + unseen > 0) {
                 let part = counts.entry(channel).or_default();
                 part.unread += unread;
@@ -165,17 +153,9 @@ impl Snapshot {
 
     /// The channels through which a stream reaches this person.
     fn channels_of(&self, stream: &StreamState) -> impl Iterator<Item = Channel> {
-        let own = stream
-            .channels
-            .is_none()
-            .then(|| Channel::of_user(&self.key.user));
+        let own = stream.channels.is_none().then(|| Channel::of_user(&self.key.user));
         let channels = stream.channels.as_deref().unwrap_or_default();
-        own.into_iter().chain(
-            channels
-                .iter()
-                .filter(|channel| self.person.is_member(channel))
-                .cloned(),
-        )
+        own.into_iter().chain(channels.iter().filter(|channel| self.person.is_member(channel)).cloned())
     }
 
     /// Counts for each type.
@@ -187,16 +167,10 @@ impl Snapshot {
         for stream in &self.streams {
             let reading = self.person.reading(stream.id);
             for offset in reading.listed_unread(stream.head) {
-                counts
-                    .entry(entry_at(connection, stream.id, offset)?.1)
-                    .or_default()
-                    .unread += 1;
+                counts.entry(entry_at(connection, stream.id, offset)?.1).or_default().unread += 1;
             }
             for offset in reading.listed_unseen(stream.head) {
-                counts
-                    .entry(entry_at(connection, stream.id, offset)?.1)
-                    .or_default()
-                    .unseen += 1;
+                counts.entry(entry_at(connection, stream.id, offset)?.1).or_default().unseen += 1;
             }
         }
         Ok(counts)
@@ -204,11 +178,7 @@ impl Snapshot {
 
     /// A page of the inbox.
     pub(crate) fn page(&self, connection: &Connection, query: &InboxQuery) -> rusqlite::Result<InboxPage> {
-        let limit = if query.limit == 0 {
-            limits::PAGE_DEFAULT
-        } else {
-            query.limit.min(limits::PAGE_MOST)
-        };
+        let limit = if query.limit == 0 { limits::PAGE_DEFAULT } else { query.limit.min(limits::PAGE_MOST) };
         let mut merge = Merge::new(self, connection, query)?;
         let mut items = Vec::new();
         let mut looked_at = None;
@@ -222,14 +192,8 @@ impl Snapshot {
                 items.push(item);
             }
         }
-        let next = looked_at
-            .filter(|_| !merge.is_done())
-            .map(|position| position.to_string());
-        Ok(InboxPage {
-            items,
-            next,
-            counts: self.counts,
-        })
+        let next = looked_at.filter(|_| !merge.is_done()).map(|position| position.to_string());
+        Ok(InboxPage { items, next, counts: self.counts })
     }
 
     /// The item at a candidate's place, unless the query leaves it out.
@@ -241,16 +205,9 @@ impl Snapshot {
     ) -> rusqlite::Result<Option<InboxItem>> {
         let (stream, offset) = (candidate.stream, candidate.offset);
         let reading = self.person.reading(stream);
-        let wanted = query
-            .unread
-            .is_none_or(|unread| unread != reading.is_read(offset))
-            && query
-                .pinned
-                .is_none_or(|pinned| pinned == reading.is_pinned(offset))
-            && query
-                .kind
-                .as_ref()
-                .is_none_or(|kind| kind.as_str() == candidate.kind);
+        let wanted = query.unread.is_none_or(|unread| unread != reading.is_read(offset))
+            && query.pinned.is_none_or(|pinned| pinned == reading.is_pinned(offset))
+            && query.kind.as_ref().is_none_or(|kind| kind.as_str() == candidate.kind);
         if !wanted {
             return Ok(None);
         }
@@ -259,9 +216,7 @@ impl Snapshot {
         let (document, tags): (String, Option<String>) =
             statement.query_row([candidate.position.sql()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if let Some(tag) = &query.tag {
-            let tags: Vec<Tag> = tags
-                .and_then(|tags| serde_json::from_str(&tags).ok())
-                .unwrap_or_default();
+            let tags: Vec<Tag> = tags.and_then(|tags| serde_json::from_str(&tags).ok()).unwrap_or_default();
             if !tags.contains(tag) {
                 return Ok(None);
             }
@@ -295,14 +250,7 @@ impl Snapshot {
             let reading = self.person.reading(stream);
             if reading.is_theirs(offset) {
                 let item = item(reading, position, offset, document)?;
-                return Ok(Some(Found {
-                    entry: EntryRef {
-                        id: *id,
-                        stream,
-                        offset,
-                    },
-                    item,
-                }));
+                return Ok(Some(Found { entry: EntryRef { id: *id, stream, offset }, item }));
             }
         }
         Ok(None)
@@ -335,9 +283,8 @@ fn entry_at(
 ) -> rusqlite::Result<(Position, String)> {
     let sql = r#"SELECT position, type FROM entries WHERE stream = ?1 AND "offset" = ?2"#;
     let mut statement = connection.prepare_cached(sql)?;
-    statement.query_row([stream.sql(), offset.sql()], |row| {
-        Ok((Position::from_sql(row.get(0)?), row.get(1)?))
-    })
+    statement
+        .query_row([stream.sql(), offset.sql()], |row| Ok((Position::from_sql(row.get(0)?), row.get(1)?)))
 }
 
 fn offset_at(
@@ -347,11 +294,7 @@ fn offset_at(
 ) -> rusqlite::Result<Option<Offset>> {
     let sql = r#"SELECT "offset" FROM entries WHERE stream = ?1 AND position = ?2"#;
     let mut statement = connection.prepare_cached(sql)?;
-    statement
-        .query_row([stream.sql(), position.sql()], |row| {
-            row.get(0).map(Offset::from_sql)
-        })
-        .optional()
+    statement.query_row([stream.sql(), position.sql()], |row| row.get(0).map(Offset::from_sql)).optional()
 }
 
 /// An entry that may be on the page.
@@ -375,11 +318,7 @@ struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     fn new(snapshot: &'a Snapshot, connection: &'a Connection, query: &InboxQuery) -> rusqlite::Result<Self> {
-        let mut merge = Self {
-            connection,
-            sources: Vec::new(),
-            heap: BinaryHeap::new(),
-        };
+        let mut merge = Self { connection, sources: Vec::new(), heap: BinaryHeap::new() };
         for stream in &snapshot.streams {
             let in_channel =
                 |wanted: &Channel| snapshot.channels_of(stream).any(|channel| channel == *wanted);
@@ -404,13 +343,7 @@ impl<'a> Merge<'a> {
         let stream = *stream;
         if let Some(offset) = offsets.next() {
             let (position, kind) = entry_at(self.connection, stream, offset)?;
-            self.heap.push(Candidate {
-                position,
-                stream,
-                offset,
-                kind,
-                source,
-            });
+            self.heap.push(Candidate { position, stream, offset, kind, source });
         }
         Ok(())
     }

@@ -85,9 +85,7 @@ impl Person {
 
     /// Whether they are a member on this maker's word.
     pub(crate) fn is_member_by(&self, channel: &Channel, maker: Maker) -> bool {
-        self.memberships
-            .get(channel)
-            .is_some_and(|membership| membership.makers.contains(maker))
+        self.memberships.get(channel).is_some_and(|membership| membership.makers.contains(maker))
     }
 
     pub(crate) fn channels(&self) -> impl Iterator<Item = &Channel> {
@@ -96,10 +94,8 @@ impl Person {
 
     /// The channels they are in by their claims, and of when those are.
     pub(crate) fn claimed(&self) -> (Option<i64>, impl Iterator<Item = &Channel>) {
-        let by_claims = self
-            .memberships
-            .iter()
-            .filter(|(_, membership)| membership.makers.contains(Maker::Claims));
+        let by_claims =
+            self.memberships.iter().filter(|(_, membership)| membership.makers.contains(Maker::Claims));
         (self.claims_issued_at, by_claims.map(|(channel, _)| channel))
     }
 
@@ -120,10 +116,7 @@ impl Person {
 
     /// Since when they have been in a stream without a break, as far as their present memberships tell.
     pub(super) fn in_since(&self, stream: &SharedStream) -> Option<Position> {
-        let memberships = stream
-            .channels
-            .iter()
-            .filter_map(|channel| self.memberships.get(channel));
+        let memberships = stream.channels.iter().filter_map(|channel| self.memberships.get(channel));
         memberships.map(|membership| membership.since).min()
     }
 }

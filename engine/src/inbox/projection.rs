@@ -82,11 +82,7 @@ impl<'c> Projection<'c> {
     pub(crate) fn load(connection: &'c Connection, fold: SharedFold) -> Result<Self, ViewError> {
         let position = view::checkpoint(connection).map_or(Position(0), |checkpoint| checkpoint.position);
         *fold.write() = Fold::loaded(position, view::load_shared_streams(connection)?);
-        Ok(Self {
-            connection,
-            fold,
-            people_kept: PEOPLE_KEPT,
-        })
+        Ok(Self { connection, fold, people_kept: PEOPLE_KEPT })
     }
 
     /// Keeps fewer people in memory, so that tests meet those who were forgotten.
@@ -106,10 +102,7 @@ impl<'c> Projection<'c> {
                 self.bring(&key)?;
             }
         }
-        let mut folded = Folded {
-            effects: Vec::with_capacity(events.len()),
-            changes: Changes::default(),
-        };
+        let mut folded = Folded { effects: Vec::with_capacity(events.len()), changes: Changes::default() };
         let written = |stream, position| view::rank(self.connection, stream, position);
         let mut fold = self.fold.write();
         for event in events {
@@ -199,20 +192,16 @@ async fn build(
     let connection = writing(path, SqliteSynchronous::Normal).connect().await?;
     let (mut tail, head, epoch) = (log.tail(Position(0)), log.head(), log.epoch().clone());
     let runtime = tokio::runtime::Handle::current();
-    let thread = on_thread(
-        "tidings-rebuild",
-        connection,
-        move |connection| -> Result<(), ViewError> {
-            view::create(connection, &epoch)?;
-            let projection = Projection::load(connection, SharedFold::default())?;
-            while tail.position() < head {
-                let folded = projection.apply(&runtime.block_on(tail.next())?)?;
-                projection.write(&folded)?;
-                progress(tail.position());
-            }
-            Ok(())
-        },
-    );
+    let thread = on_thread("tidings-rebuild", connection, move |connection| -> Result<(), ViewError> {
+        view::create(connection, &epoch)?;
+        let projection = Projection::load(connection, SharedFold::default())?;
+        while tail.position() < head {
+            let folded = projection.apply(&runtime.block_on(tail.next())?)?;
+            projection.write(&folded)?;
+            progress(tail.position());
+        }
+        Ok(())
+    });
     tokio::task::spawn_blocking(move || thread.join())
         .await
         .map_err(|_| ViewError::Closed)?
@@ -226,10 +215,7 @@ fn remove(path: &Path) -> Result<(), ViewError> {
         file.push(suffix);
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ViewError::File {
-                    path: file.into(),
-                    error,
-                });
+                return Err(ViewError::File { path: file.into(), error });
             }
             _ => {}
         }

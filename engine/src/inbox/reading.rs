@@ -39,12 +39,7 @@ pub(super) struct Reading {
 impl Reading {
     /// The reading of someone who became a member when the stream had come to `join`.
     pub(super) fn joined_at(join: Offset) -> Self {
-        Self {
-            join,
-            cursor: join,
-            seen: join,
-            ..Self::default()
-        }
+        Self { join, cursor: join, seen: join, ..Self::default() }
     }
 
     /// How many of the stream's notifications are unread.
@@ -52,10 +47,7 @@ impl Reading {
         let above = head.0.saturating_sub(self.cursor.0);
         let read_or_hidden =
             self.read.len() + self.hidden_above(self.cursor) - self.read.intersection_len(&self.hidden);
-        let marked = self
-            .marked_unread()
-            .filter(|offset| !self.hidden.contains(offset.0))
-            .count() as u64;
+        let marked = self.marked_unread().filter(|offset| !self.hidden.contains(offset.0)).count() as u64;
         above - read_or_hidden + marked
     }
 
@@ -197,13 +189,8 @@ impl Reading {
     /// Unread offsets in the list, at or below `most`, newest first.
     pub(super) fn listed_unread(&self, most: Offset) -> impl Iterator<Item = Offset> {
         let above = descending(self.cursor, most).filter(|offset| !self.read.contains(offset.0));
-        let marked = self
-            .marked_unread()
-            .rev()
-            .skip_while(move |offset| *offset > most);
-        above
-            .chain(marked)
-            .filter(|offset| !self.hidden.contains(offset.0))
+        let marked = self.marked_unread().rev().skip_while(move |offset| *offset > most);
+        above.chain(marked).filter(|offset| !self.hidden.contains(offset.0))
     }
 
     /// Unseen offsets in the list, newest first.
@@ -213,21 +200,12 @@ impl Reading {
 
     /// Archived offsets, at or below `most`, newest first.
     pub(super) fn listed_archived(&self, most: Offset) -> impl Iterator<Item = Offset> {
-        self.archived
-            .iter()
-            .rev()
-            .map(Offset)
-            .skip_while(move |offset| *offset > most)
+        self.archived.iter().rev().map(Offset).skip_while(move |offset| *offset > most)
     }
 
     /// Pinned offsets in the list, at or below `most`, newest first.
     pub(super) fn listed_pinned(&self, most: Offset) -> impl Iterator<Item = Offset> {
-        let pinned = self
-            .pinned
-            .iter()
-            .rev()
-            .map(Offset)
-            .skip_while(move |offset| *offset > most);
+        let pinned = self.pinned.iter().rev().map(Offset).skip_while(move |offset| *offset > most);
         pinned.filter(|offset| !self.hidden.contains(offset.0))
     }
 }
@@ -298,11 +276,7 @@ mod tests {
         }
 
         fn rank(&self, position: u64) -> Offset {
-            let before = self
-                .items
-                .iter()
-                .filter(|item| item.published_at <= position)
-                .count();
+            let before = self.items.iter().filter(|item| item.published_at <= position).count();
             Offset(self.reading.join.0 + before as u64)
         }
 
@@ -314,15 +288,7 @@ mod tests {
                     self.head = self.head.next();
                     let (unread_since, published_at) = (at, at);
                     let (read, seen, archived, pinned, gone) = (false, false, false, false, false);
-                    self.items.push(Item {
-                        read,
-                        unread_since,
-                        seen,
-                        archived,
-                        pinned,
-                        gone,
-                        published_at,
-                    });
+                    self.items.push(Item { read, unread_since, seen, archived, pinned, gone, published_at });
                 }
                 Step::ReadUpTo(position) => {
                     let had_seen = position.min(at - 1);
@@ -372,19 +338,12 @@ mod tests {
             assert_eq!(self.reading.unread_count(self.head), unread, "unread");
             assert_eq!(self.reading.unseen_count(self.head), unseen, "unseen");
             let offsets = |keep: &dyn Fn(&Item) -> bool| -> Vec<u64> {
-                let indexes = (0..self.items.len())
-                    .rev()
-                    .filter(|index| keep(&self.items[*index]));
-                indexes
-                    .map(|index| self.reading.join.0 + index as u64 + 1)
-                    .collect()
+                let indexes = (0..self.items.len()).rev().filter(|index| keep(&self.items[*index]));
+                indexes.map(|index| self.reading.join.0 + index as u64 + 1).collect()
             };
             let list = |offsets: &mut dyn Iterator<Item = Offset>| offsets.map(|o| o.0).collect::<Vec<_>>();
             let (reading, head) = (&self.reading, self.head);
-            assert_eq!(
-                list(&mut reading.listed(head)),
-                offsets(&|i| !i.gone && !i.archived)
-            );
+            assert_eq!(list(&mut reading.listed(head)), offsets(&|i| !i.gone && !i.archived));
             assert_eq!(
                 list(&mut reading.listed_unread(head)),
                 offsets(&|i| !i.gone && !i.archived && !i.read)
@@ -393,10 +352,7 @@ mod tests {
                 list(&mut reading.listed_unseen(head)),
                 offsets(&|i| !i.gone && !i.archived && !i.seen)
             );
-            assert_eq!(
-                list(&mut reading.listed_archived(head)),
-                offsets(&|i| !i.gone && i.archived)
-            );
+            assert_eq!(list(&mut reading.listed_archived(head)), offsets(&|i| !i.gone && i.archived));
             assert_eq!(
                 list(&mut reading.listed_pinned(head)),
                 offsets(&|i| !i.gone && !i.archived && i.pinned)
@@ -442,13 +398,7 @@ mod tests {
         for offset in 1..=1_000_000 {
             reading.read_one(Offset(offset));
         }
-        assert_eq!(
-            reading,
-            Reading {
-                cursor: Offset(1_000_000),
-                ..Reading::default()
-            }
-        );
+        assert_eq!(reading, Reading { cursor: Offset(1_000_000), ..Reading::default() });
     }
 
     #[test]
@@ -457,11 +407,7 @@ mod tests {
         reading.read_one(Offset(2));
         reading.mark(Mark::Unread, Offset(2), Position(30));
         reading.read_up_to(Offset(3), Position(20));
-        assert_eq!(
-            reading.unread_count(Offset(3)),
-            1,
-            "the mark at 30 was not seen at 20"
-        );
+        assert_eq!(reading.unread_count(Offset(3)), 1, "the mark at 30 was not seen at 20");
         reading.read_up_to(Offset(3), Position(30));
         assert_eq!(reading.unread_count(Offset(3)), 0);
     }

@@ -38,24 +38,15 @@ impl Replay {
         let connection = writing(file, SqliteSynchronous::Normal).connect().await?;
         let (jobs, queue) = flume::bounded::<Job>(1);
         let (epoch, tail) = (log.epoch().clone(), log.tail(Position(0)));
-        on_thread(
-            "tidings-replay",
-            connection,
-            move |connection| -> Result<(), ViewError> {
-                view::create(connection, &epoch)?;
-                let projection = Projection::load(connection, SharedFold::default())?.keeping(people_kept);
-                let mut state = State {
-                    connection,
-                    projection,
-                    tail,
-                    ahead: Vec::new(),
-                };
-                for job in queue {
-                    job(&mut state);
-                }
-                Ok(())
-            },
-        );
+        on_thread("tidings-replay", connection, move |connection| -> Result<(), ViewError> {
+            view::create(connection, &epoch)?;
+            let projection = Projection::load(connection, SharedFold::default())?.keeping(people_kept);
+            let mut state = State { connection, projection, tail, ahead: Vec::new() };
+            for job in queue {
+                job(&mut state);
+            }
+            Ok(())
+        });
         Ok(Self { jobs })
     }
 
@@ -95,8 +86,7 @@ impl Replay {
     /// # Errors
     /// When the file cannot be read.
     pub async fn inbox(&self, key: UserKey, query: InboxQuery) -> Result<InboxPage, ViewError> {
-        self.read(key, move |snapshot, connection| snapshot.page(connection, &query))
-            .await
+        self.read(key, move |snapshot, connection| snapshot.page(connection, &query)).await
     }
 
     /// Somebody's counts by type, as they were.
@@ -107,8 +97,7 @@ impl Replay {
         &self,
         key: UserKey,
     ) -> Result<std::collections::BTreeMap<String, PartCounts>, ViewError> {
-        self.read(key, |snapshot, connection| snapshot.counts_by_type(connection))
-            .await
+        self.read(key, |snapshot, connection| snapshot.counts_by_type(connection)).await
     }
 
     /// Somebody's counts by channel, as they were.
@@ -119,8 +108,7 @@ impl Replay {
         &self,
         key: UserKey,
     ) -> Result<std::collections::BTreeMap<Channel, PartCounts>, ViewError> {
-        self.read(key, |snapshot, _| Ok(snapshot.counts_by_channel()))
-            .await
+        self.read(key, |snapshot, _| Ok(snapshot.counts_by_channel())).await
     }
 
     async fn read<T: Send + 'static>(

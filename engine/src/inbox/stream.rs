@@ -54,16 +54,7 @@ impl SharedStreams {
             return;
         }
         let (tenant, channels) = (tenant.clone(), channels.into());
-        self.insert(
-            id,
-            SharedStream {
-                tenant,
-                channels,
-                head,
-                first: position,
-                last: position,
-            },
-        );
+        self.insert(id, SharedStream { tenant, channels, head, first: position, last: position });
     }
 
     /// The streams that a channel leads to.
@@ -72,12 +63,8 @@ impl SharedStreams {
         tenant: &Tenant,
         channel: &Channel,
     ) -> impl Iterator<Item = (StreamId, &SharedStream)> {
-        let ids = self
-            .by_channel
-            .get(tenant)
-            .and_then(|channels| channels.get(channel));
+        let ids = self.by_channel.get(tenant).and_then(|channels| channels.get(channel));
         let ids = ids.map_or(&[][..], Vec::as_slice);
-        ids.iter()
-            .filter_map(|id| self.streams.get(id).map(|stream| (*id, stream)))
+        ids.iter().filter_map(|id| self.streams.get(id).map(|stream| (*id, stream)))
     }
 }

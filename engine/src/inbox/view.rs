@@ -30,10 +30,7 @@ pub(super) struct Checkpoint {
 pub(super) fn create(connection: &Connection, epoch: &Epoch) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
-    transaction.execute(
-        "INSERT INTO checkpoint VALUES (1, ?1, ?2, 0)",
-        params![VERSION, epoch.as_str()],
-    )?;
+    transaction.execute("INSERT INTO checkpoint VALUES (1, ?1, ?2, 0)", params![VERSION, epoch.as_str()])?;
     transaction.commit()
 }
 
@@ -42,18 +39,10 @@ pub(super) fn checkpoint(connection: &Connection) -> Option<Checkpoint> {
     let row = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
         let epoch: String = row.get(1)?;
         let position = Position::from_sql(row.get(2)?);
-        Ok((
-            row.get::<_, i64>(0)?,
-            Checkpoint {
-                epoch: Epoch::from_stored(&epoch),
-                position,
-            },
-        ))
+        Ok((row.get::<_, i64>(0)?, Checkpoint { epoch: Epoch::from_stored(&epoch), position }))
     });
     // Whatever else is in the file, it cannot be used: a rebuild is always possible.
-    row.ok()
-        .filter(|(version, _)| *version == VERSION)
-        .map(|(_, checkpoint)| checkpoint)
+    row.ok().filter(|(version, _)| *version == VERSION).map(|(_, checkpoint)| checkpoint)
 }
 
 /// All streams of channels.
@@ -66,10 +55,7 @@ pub(super) fn load_shared_streams(
         let (tenant, channels): (String, String) = (row.get(1)?, row.get(2)?);
         let stream = SharedStream {
             tenant: Tenant::stored(&tenant),
-            channels: json::<Vec<String>>(2, &channels)?
-                .iter()
-                .map(|name| Channel::stored(name))
-                .collect(),
+            channels: json::<Vec<String>>(2, &channels)?.iter().map(|name| Channel::stored(name)).collect(),
             head: Offset::from_sql(row.get(3)?),
             first: Position::from_sql(row.get(4)?),
             last: Position::from_sql(row.get(5)?),
@@ -90,31 +76,21 @@ pub(super) fn load_person(
 
     let sql = "SELECT known_since, claims_issued_at FROM people WHERE tenant = ?1 AND user = ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let row = statement
-        .query_row(names, |row| Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?)))
-        .optional()?;
+    let row =
+        statement.query_row(names, |row| Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?))).optional()?;
     if let Some((known_since, claims_issued_at)) = row {
         person.known_since = known_since.map(Position::from_sql);
         person.claims_issued_at = claims_issued_at;
     }
     if let Some(since) = person.known_since {
-        person.memberships.insert(
-            Channel::everyone(),
-            Membership {
-                since,
-                makers: Makers::default(),
-            },
-        );
+        person.memberships.insert(Channel::everyone(), Membership { since, makers: Makers::default() });
     }
 
     let sql = "SELECT channel, since, makers FROM memberships WHERE tenant = ?1 AND user = ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let memberships = statement.query_map(names, |row| {
         let channel: String = row.get(0)?;
-        let membership = Membership {
-            since: Position::from_sql(row.get(1)?),
-            makers: Makers(row.get(2)?),
-        };
+        let membership = Membership { since: Position::from_sql(row.get(1)?), makers: Makers(row.get(2)?) };
         Ok((Channel::stored(&channel), membership))
     })?;
     for membership in memberships {
@@ -125,11 +101,7 @@ pub(super) fn load_person(
     let sql = "SELECT id, head, last FROM streams WHERE tenant = ?1 AND owner = ?2";
     let own = connection.prepare_cached(sql)?.query_row(names, |row| {
         let (id, head) = (StreamId::from_sql(row.get(0)?), Offset::from_sql(row.get(1)?));
-        Ok(OwnStream {
-            id,
-            head,
-            last: Position::from_sql(row.get(2)?),
-        })
+        Ok(OwnStream { id, head, last: Position::from_sql(row.get(2)?) })
     });
     person.own = own.optional()?;
 
@@ -152,15 +124,9 @@ fn derive_readings(
     let mut derived = Vec::new();
     for (id, stream) in super::fold::streams_of(shared, &key.tenant, person) {
         let missing = !person.readings.contains_key(&id);
-        let since = person
-            .in_since(stream)
-            .filter(|since| missing && stream.first <= *since);
+        let since = person.in_since(stream).filter(|since| missing && stream.first <= *since);
         if let Some(since) = since {
-            let join = if stream.last <= since {
-                stream.head
-            } else {
-                rank(connection, id, since)?
-            };
+            let join = if stream.last <= since { stream.head } else { rank(connection, id, since)? };
             derived.push((id, Reading::joined_at(join)));
         }
     }
@@ -170,20 +136,14 @@ fn derive_readings(
 
 fn reading(row: &Row<'_>) -> rusqlite::Result<(StreamId, Reading)> {
     let unread: Option<String> = row.get(5)?;
-    let unread: Vec<(u64, u64)> = unread
-        .as_deref()
-        .map(|text| json(5, text))
-        .transpose()?
-        .unwrap_or_default();
+    let unread: Vec<(u64, u64)> =
+        unread.as_deref().map(|text| json(5, text)).transpose()?.unwrap_or_default();
     let reading = Reading {
         join: Offset::from_sql(row.get(1)?),
         cursor: Offset::from_sql(row.get(2)?),
         seen: Offset::from_sql(row.get(3)?),
         read: offsets(row, 4)?,
-        unread: unread
-            .into_iter()
-            .map(|(offset, position)| (Offset(offset), Position(position)))
-            .collect(),
+        unread: unread.into_iter().map(|(offset, position)| (Offset(offset), Position(position))).collect(),
         hidden: offsets(row, 6)?,
         archived: offsets(row, 7)?,
         pinned: offsets(row, 8)?,
@@ -213,9 +173,7 @@ pub(super) fn rank(
     position: Position,
 ) -> rusqlite::Result<Offset> {
     let mut statement = connection.prepare_cached(include_str!("sql/rank.sql"))?;
-    let offset = statement
-        .query_row([stream.sql(), position.sql()], |row| row.get(0))
-        .optional()?;
+    let offset = statement.query_row([stream.sql(), position.sql()], |row| row.get(0)).optional()?;
     Ok(Offset::from_sql(offset.unwrap_or(0)))
 }
 
@@ -241,9 +199,7 @@ pub(super) fn write(connection: &Connection, fold: &Fold, changes: &Changes) -> 
     for (key, stream) in &changes.readings {
         write_reading(&transaction, fold, key, *stream)?;
     }
-    transaction
-        .prepare_cached("UPDATE checkpoint SET position = ?1")?
-        .execute([fold.position().sql()])?;
+    transaction.prepare_cached("UPDATE checkpoint SET position = ?1")?.execute([fold.position().sql()])?;
     transaction.commit()
 }
 
@@ -255,16 +211,14 @@ fn write_notification(connection: &Connection, event: &Event) -> rusqlite::Resul
     let shared = event.shared_entry().map(|(_, entry)| entry.stream.sql());
     let tags = (!notification.tags.is_empty()).then(|| text(encode(&notification.tags)));
     let document = std::str::from_utf8(event.document()).unwrap_or_default();
-    connection
-        .prepare_cached(include_str!("sql/insert_notification.sql"))?
-        .execute(params![
-            position,
-            event.tenant.as_str(),
-            notification.id.as_bytes(),
-            tags,
-            shared,
-            document
-        ])?;
+    connection.prepare_cached(include_str!("sql/insert_notification.sql"))?.execute(params![
+        position,
+        event.tenant.as_str(),
+        notification.id.as_bytes(),
+        tags,
+        shared,
+        document
+    ])?;
     let mut insert = connection.prepare_cached(include_str!("sql/insert_entry.sql"))?;
     for entry in &event.entries {
         insert.execute(params![
@@ -305,12 +259,7 @@ fn write_person(connection: &Connection, fold: &Fold, key: &UserKey) -> rusqlite
     };
     let known_since = person.known_since.map(Position::sql);
     let mut upsert = connection.prepare_cached(include_str!("sql/upsert_person.sql"))?;
-    upsert.execute(params![
-        key.tenant.as_str(),
-        key.user.as_str(),
-        known_since,
-        person.claims_issued_at
-    ])?;
+    upsert.execute(params![key.tenant.as_str(), key.user.as_str(), known_since, person.claims_issued_at])?;
     Ok(())
 }
 
@@ -321,23 +270,13 @@ fn write_membership(
     channel: &Channel,
 ) -> rusqlite::Result<()> {
     let (tenant, channel_name, user) = (key.tenant.as_str(), channel.as_str(), key.user.as_str());
-    let membership = fold
-        .person(key)
-        .and_then(|person| person.memberships.get(channel));
+    let membership = fold.person(key).and_then(|person| person.memberships.get(channel));
     if let Some(membership) = membership {
         let mut upsert = connection.prepare_cached(include_str!("sql/upsert_membership.sql"))?;
-        upsert.execute(params![
-            tenant,
-            channel_name,
-            user,
-            membership.since.sql(),
-            membership.makers.0
-        ])?;
+        upsert.execute(params![tenant, channel_name, user, membership.since.sql(), membership.makers.0])?;
     } else {
         let sql = "DELETE FROM memberships WHERE tenant = ?1 AND channel = ?2 AND user = ?3";
-        connection
-            .prepare_cached(sql)?
-            .execute(params![tenant, channel_name, user])?;
+        connection.prepare_cached(sql)?.execute(params![tenant, channel_name, user])?;
     }
     Ok(())
 }
@@ -351,31 +290,24 @@ fn write_reading(
     let (tenant, user) = (key.tenant.as_str(), key.user.as_str());
     let Some(reading) = fold.person(key).and_then(|person| person.readings.get(&stream)) else {
         let sql = "DELETE FROM readings WHERE tenant = ?1 AND user = ?2 AND stream = ?3";
-        connection
-            .prepare_cached(sql)?
-            .execute(params![tenant, user, stream.sql()])?;
+        connection.prepare_cached(sql)?.execute(params![tenant, user, stream.sql()])?;
         return Ok(());
     };
-    let unread: Vec<(u64, u64)> = reading
-        .unread
-        .iter()
-        .map(|(offset, position)| (offset.0, position.0))
-        .collect();
-    connection
-        .prepare_cached(include_str!("sql/upsert_reading.sql"))?
-        .execute(params![
-            tenant,
-            user,
-            stream.sql(),
-            reading.join.sql(),
-            reading.cursor.sql(),
-            reading.seen.sql(),
-            blob(&reading.read),
-            (!unread.is_empty()).then(|| text(encode(&unread))),
-            blob(&reading.hidden),
-            blob(&reading.archived),
-            blob(&reading.pinned),
-        ])?;
+    let unread: Vec<(u64, u64)> =
+        reading.unread.iter().map(|(offset, position)| (offset.0, position.0)).collect();
+    connection.prepare_cached(include_str!("sql/upsert_reading.sql"))?.execute(params![
+        tenant,
+        user,
+        stream.sql(),
+        reading.join.sql(),
+        reading.cursor.sql(),
+        reading.seen.sql(),
+        blob(&reading.read),
+        (!unread.is_empty()).then(|| text(encode(&unread))),
+        blob(&reading.hidden),
+        blob(&reading.archived),
+        blob(&reading.pinned),
+    ])?;
     Ok(())
 }
 

@@ -25,13 +25,7 @@ impl Ring {
     /// An empty ring, for the events after a position.
     pub(super) fn starting_after(before: Position) -> Self {
         let (events_kept, bytes_kept) = (EVENTS_KEPT, BYTES_KEPT);
-        Self {
-            events: VecDeque::new(),
-            before,
-            bytes: 0,
-            events_kept,
-            bytes_kept,
-        }
+        Self { events: VecDeque::new(), before, bytes: 0, events_kept, bytes_kept }
     }
 
     /// Adds the next events and lets the oldest go.
@@ -52,14 +46,7 @@ impl Ring {
     /// At most `limit` events after a position, or `None` when the ring does not reach back so far.
     pub(super) fn after(&self, position: Position, limit: usize) -> Option<Events> {
         let skip = position.0.checked_sub(self.before.0)?;
-        Some(
-            self.events
-                .iter()
-                .skip(skip as usize)
-                .take(limit)
-                .cloned()
-                .collect(),
-        )
+        Some(self.events.iter().skip(skip as usize).take(limit).cloned().collect())
     }
 }
 
@@ -70,16 +57,8 @@ mod tests {
     use crate::names::Tenant;
 
     fn event(position: u64) -> Arc<Event> {
-        let fact = Fact::Started(Started {
-            version: String::new(),
-        });
-        Arc::new(Event::new(
-            Position(position),
-            Tenant::server(),
-            crate::log::now(),
-            Vec::new(),
-            fact,
-        ))
+        let fact = Fact::Started(Started { version: String::new() });
+        Arc::new(Event::new(Position(position), Tenant::server(), crate::log::now(), Vec::new(), fact))
     }
 
     fn positions(events: Option<Events>) -> Option<Vec<u64>> {

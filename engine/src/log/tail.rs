@@ -68,17 +68,11 @@ impl Tail {
         for event in &events {
             expected = expected.next();
             if event.position != expected {
-                return Err(TailError::Hole {
-                    expected,
-                    found: event.position,
-                });
+                return Err(TailError::Hole { expected, found: event.position });
             }
         }
         if events.is_empty() {
-            return Err(TailError::Hole {
-                expected: expected.next(),
-                found: head,
-            });
+            return Err(TailError::Hole { expected: expected.next(), found: head });
         }
         self.after = expected;
         Ok(events)

@@ -34,8 +34,9 @@ const FORGET_AT_ONCE: usize = 2_000;
 
 /// The event log in a SQLite file.
 pub struct SqliteStore {
-    writer: Database,
     readers: Database,
+    /// Closed last: only a connection that writes folds the WAL into the file.
+    writer: Database,
     forgot_at: AtomicI64,
 }
 
@@ -52,11 +53,7 @@ impl SqliteStore {
         let writer = Database::open("tidings-log", &options, 1).await?;
         writer.call(prepare).await??;
         let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
-        Ok(Self {
-            writer,
-            readers,
-            forgot_at: AtomicI64::new(0),
-        })
+        Ok(Self { writer, readers, forgot_at: AtomicI64::new(0) })
     }
 
     /// When the keys of this moment are too old, if it is time to look.
@@ -73,23 +70,14 @@ impl SqliteStore {
 /// Gives a new log its epoch, and makes sure that a commit is an fsync.
 fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let epoch = Epoch::random();
-    connection.execute(
-        "INSERT INTO head VALUES (1, ?1, 0) ON CONFLICT DO NOTHING",
-        [epoch.as_str()],
-    )?;
+    connection.execute("INSERT INTO head VALUES (1, ?1, 0) ON CONFLICT DO NOTHING", [epoch.as_str()])?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if synchronous < 2 {
-        return Err(StoreError::NotDurable {
-            expected: "synchronous=FULL",
-            found: synchronous.to_string(),
-        });
+        return Err(StoreError::NotDurable { expected: "synchronous=FULL", found: synchronous.to_string() });
     }
     let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if journal != "wal" {
-        return Err(StoreError::NotDurable {
-            expected: "journal_mode=wal",
-            found: journal,
-        });
+        return Err(StoreError::NotDurable { expected: "journal_mode=wal", found: journal });
     }
     Ok(())
 }
@@ -98,9 +86,7 @@ impl EventStore for SqliteStore {
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>> {
         async move {
             let forget_before = self.forget_before();
-            self.writer
-                .call(move |connection| append(connection, &items, forget_before))
-                .await?
+            self.writer.call(move |connection| append(connection, &items, forget_before)).await?
         }
         .boxed()
     }
@@ -146,10 +132,7 @@ impl EventStore for SqliteStore {
                 let mut statement = connection.prepare_cached("SELECT epoch, position FROM head")?;
                 let head = statement.query_row([], |row| {
                     let epoch: String = row.get(0)?;
-                    Ok(Head {
-                        epoch: Epoch::from_stored(&epoch),
-                        position: Position::from_sql(row.get(1)?),
-                    })
+                    Ok(Head { epoch: Epoch::from_stored(&epoch), position: Position::from_sql(row.get(1)?) })
                 });
                 Ok(head?)
             };
@@ -165,16 +148,13 @@ fn append(
     forget_before: Option<i64>,
 ) -> Result<Vec<AppendOutcome>, StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let mut head: i64 = transaction
-        .prepare_cached("SELECT position FROM head")?
-        .query_row([], |row| row.get(0))?;
+    let mut head: i64 =
+        transaction.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
     let mut outcomes = Vec::with_capacity(items.len());
     for item in items {
         outcomes.push(append_item(&transaction, item, &mut head)?);
     }
-    transaction
-        .prepare_cached("UPDATE head SET position = ?1")?
-        .execute([head])?;
+    transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([head])?;
     if let Some(before) = forget_before {
         let mut forget = transaction.prepare_cached(include_str!("sqlite/forget_keys.sql"))?;
         forget.execute(params![before, FORGET_AT_ONCE as i64])?;
@@ -200,10 +180,7 @@ fn append_item(
         *head += 1;
         entries.push(append_event(connection, &item.tenant, event, *head)?);
     }
-    Ok(AppendOutcome::Appended {
-        first: Position::from_sql(first),
-        entries,
-    })
+    Ok(AppendOutcome::Appended { first: Position::from_sql(first), entries })
 }
 
 /// `None` when the key is now this item's.
@@ -214,31 +191,16 @@ fn claim_key(
     first: i64,
 ) -> Result<Option<AppendOutcome>, StoreError> {
     let (tenant, publisher, key) = (item.tenant.as_str(), claim.publisher.as_str(), claim.key.as_str());
-    let claimed_at = item
-        .events
-        .first()
-        .map_or(0, |event| event.recorded_at.as_millisecond());
+    let claimed_at = item.events.first().map_or(0, |event| event.recorded_at.as_millisecond());
     let mut insert = connection.prepare_cached(include_str!("sqlite/claim_key.sql"))?;
-    if insert.execute(params![
-        first,
-        tenant,
-        publisher,
-        key,
-        claim.content_hash,
-        claimed_at
-    ])? == 1
-    {
+    if insert.execute(params![first, tenant, publisher, key, claim.content_hash, claimed_at])? == 1 {
         return Ok(None);
     }
     let mut find = connection.prepare_cached(include_str!("sqlite/find_key.sql"))?;
-    let (position, content_hash): (i64, Vec<u8>) = find
-        .query_row(params![tenant, publisher, key], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (position, content_hash): (i64, Vec<u8>) =
+        find.query_row(params![tenant, publisher, key], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Some(if content_hash == claim.content_hash {
-        AppendOutcome::Duplicate {
-            position: Position::from_sql(position),
-        }
+        AppendOutcome::Duplicate { position: Position::from_sql(position) }
     } else {
         AppendOutcome::KeyReused
     }))
@@ -254,17 +216,15 @@ fn append_event(
     for stream in &event.streams {
         entries.push(number_in_stream(connection, tenant, stream, position)?);
     }
-    connection
-        .prepare_cached(include_str!("sqlite/insert_event.sql"))?
-        .execute(params![
-            position,
-            tenant.as_str(),
-            event.type_name,
-            event.version,
-            event.recorded_at.as_millisecond(),
-            event.envelope,
-            entries_to_json(&entries),
-        ])?;
+    connection.prepare_cached(include_str!("sqlite/insert_event.sql"))?.execute(params![
+        position,
+        tenant.as_str(),
+        event.type_name,
+        event.version,
+        event.recorded_at.as_millisecond(),
+        event.envelope,
+        entries_to_json(&entries),
+    ])?;
     if let Some(payload) = &event.payload {
         connection
             .prepare_cached(include_str!("sqlite/insert_payload.sql"))?
@@ -280,23 +240,14 @@ fn number_in_stream(
     position: i64,
 ) -> Result<Entry, StoreError> {
     let mut number = connection.prepare_cached(include_str!("sqlite/number_in_stream.sql"))?;
-    let (id, offset): (i64, i64) = number.query_row(params![tenant.as_str(), stream.key()], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
-    connection
-        .prepare_cached(include_str!("sqlite/insert_entry.sql"))?
-        .execute([id, offset, position])?;
-    Ok(Entry {
-        stream: StreamId::from_sql(id),
-        offset: Offset::from_sql(offset),
-    })
+    let (id, offset): (i64, i64) =
+        number.query_row(params![tenant.as_str(), stream.key()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection.prepare_cached(include_str!("sqlite/insert_entry.sql"))?.execute([id, offset, position])?;
+    Ok(Entry { stream: StreamId::from_sql(id), offset: Offset::from_sql(offset) })
 }
 
 fn entries_to_json(entries: &[Entry]) -> Option<String> {
-    let pairs: Vec<(u64, u64)> = entries
-        .iter()
-        .map(|entry| (entry.stream.0, entry.offset.0))
-        .collect();
+    let pairs: Vec<(u64, u64)> = entries.iter().map(|entry| (entry.stream.0, entry.offset.0)).collect();
     (!pairs.is_empty()).then(|| serde_json::json!(pairs).to_string())
 }
 
@@ -318,13 +269,7 @@ fn stored_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
         recorded_at,
         envelope: row.get(5)?,
         payload: row.get(7)?,
-        entries: pairs
-            .into_iter()
-            .map(|(s, o)| Entry {
-                stream: StreamId(s),
-                offset: Offset(o),
-            })
-            .collect(),
+        entries: pairs.into_iter().map(|(s, o)| Entry { stream: StreamId(s), offset: Offset(o) }).collect(),
     })
 }
 
@@ -379,9 +324,8 @@ mod tests {
                 )?;
                 append(connection, &[], Some(now))?;
                 let mut statement = connection.prepare("SELECT key FROM idempotency_keys")?;
-                let keys = statement
-                    .query_map([], |row| row.get::<_, String>(0))?
-                    .collect::<Result<Vec<_>, _>>()?;
+                let keys =
+                    statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
                 Ok::<_, StoreError>(keys)
             }
         };

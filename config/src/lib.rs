@@ -1,0 +1,207 @@
+//! Tidings' settings: a TOML file, then the environment, then flags; each overrides what came before.
+//!
+//! `config/tidings.toml` documents every setting with its default. Nothing here is read twice or used: this crate only
+//! says what the settings are.
+
+mod token;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the log, the views and the generated secret are.
+    pub data: PathBuf,
+    /// What is said on standard error.
+    pub log: LogSettings,
+    /// Who may come in.
+    pub token: TokenSettings,
+    /// The settings of each plugin, by its name. A plugin that is not named is not used.
+    pub plugins: toml::Table,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
+            data: PathBuf::from("tidings-data"),
+            log: LogSettings::default(),
+            token: TokenSettings::default(),
+            plugins: toml::Table::new(),
+        }
+    }
+}
+
+/// What is said on standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LogSettings {
+    /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,tidings_ws=debug`.
+    pub level: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Human }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {error}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not as expected. The message says where, and what was expected there.
+    #[error("the configuration file {path} is not as expected\n{error}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what.
+        error: toml::de::Error,
+    },
+    /// A variable of the environment is not as expected.
+    #[error("the environment variable {name} is not as expected: {expected}")]
+    Environment {
+        /// Which.
+        name: &'static str,
+        /// What was expected.
+        expected: String,
+    },
+    /// A setting has a value that cannot be used.
+    #[error("the setting {key} is not as expected: {expected}")]
+    Value {
+        /// Which.
+        key: &'static str,
+        /// What was expected.
+        expected: String,
+    },
+}
+
+/// Settings from a file, if there is one, and the environment. Flags come after.
+///
+/// | variable | setting |
+/// |---|---|
+/// | `TIDINGS_LISTEN` | `listen` |
+/// | `TIDINGS_DATA` | `data` |
+/// | `TIDINGS_SECRET` | `token.secret` |
+/// | `LOG_LEVEL` | `log.level` |
+///
+/// # Errors
+/// [`ConfigError`], which says where and what.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, ConfigError> {
+    let mut settings = file.map_or_else(|| Ok(Settings::default()), from_file)?;
+    if let Some(text) = environment("TIDINGS_LISTEN") {
+        let expected = format!("expected an address and a port such as 127.0.0.1:7400, got {text}");
+        let error = ConfigError::Environment { name: "TIDINGS_LISTEN", expected };
+        settings.listen = text.parse().map_err(|_| error)?;
+    }
+    if let Some(text) = environment("TIDINGS_DATA") {
+        settings.data = text.into();
+    }
+    if let Some(text) = environment("TIDINGS_SECRET") {
+        settings.token.secret = Some(text);
+    }
+    if let Some(text) = environment("LOG_LEVEL") {
+        settings.log.level = text;
+    }
+    settings.token.check()?;
+    Ok(settings)
+}
+
+fn from_file(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    toml::from_str(&text).map_err(|error| ConfigError::File { path: path.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Settings, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidings.toml");
+        std::fs::write(&path, text).unwrap();
+        load(Some(&path), |_| None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_documented_file_holds_the_defaults() {
+        let documented = include_str!("../tidings.toml");
+        // A line such as `#name = value` is a setting with its default.
+        let uncommented: String = documented
+            .lines()
+            .map(|line| {
+                let setting = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+                format!("{setting}\n")
+            })
+            .collect();
+        assert_eq!(load_text(&uncommented).unwrap(), Settings::default());
+        assert_eq!(load_text(documented).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidings.toml");
+        std::fs::write(&path, "listen = '127.0.0.1:1'\ndata = '/file'").unwrap();
+        let settings =
+            load(Some(&path), |name| (name == "TIDINGS_LISTEN").then(|| "[::1]:2".to_owned())).unwrap();
+        assert_eq!(settings.listen.to_string(), "[::1]:2");
+        assert_eq!(settings.data, PathBuf::from("/file"));
+        let refused = load(None, |name| (name == "TIDINGS_LISTEN").then(|| "7400".to_owned())).unwrap_err();
+        assert!(refused.to_string().contains("TIDINGS_LISTEN"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, expected) in [
+            ("lisen = '127.0.0.1:1'", vec!["line 1", "unknown field `lisen`", "expected one of `listen`"]),
+            ("\nlisten = 'here'", vec!["line 2", "invalid socket address"]),
+            ("[token]\nleeway-seconds = 31", vec!["token.leeway-seconds", "at most 30", "31"]),
+            ("[token]\nsecret = 'short'", vec!["token.secret", "at least 32 bytes", "5"]),
+            (
+                "[token]\nsecret = '01234567890123456789012345678901'\nsecret-file = 'x'",
+                vec!["token.secret-file"],
+            ),
+            ("[log]\nformat = 'xml'", vec!["line 2", "unknown variant `xml`", "human"]),
+            ("x = ", vec!["line 1"]),
+        ] {
+            let error = load_text(text).unwrap_err();
+            for part in expected {
+                assert!(error.contains(part), "{text}: {error}");
+            }
+        }
+        let missing = load(Some(Path::new("/nowhere/tidings.toml")), |_| None).unwrap_err().to_string();
+        assert!(missing.contains("/nowhere/tidings.toml"), "{missing}");
+    }
+}

@@ -1,0 +1,198 @@
+//! The command line: what can be asked for, and the settings that flags override.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tidings_config::Settings;
+
+use crate::duration::parse_duration;
+
+/// A notification engine: an append-only log, exact inboxes, live delivery.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "\
+Start here:
+  tidings demo                                   see it work, then try it yourself
+  tidings serve                                  run a server; no set-up needed
+  tidings publish --user ada --title 'Hello'     publish to a server on this machine"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Args)]
+struct Flags {
+    /// The configuration file; config/tidings.toml documents every setting
+    #[arg(long, global = true, value_name = "FILE", env = "TIDINGS_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the log, the views and the secret are [default: tidings-data]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7400]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    Serve,
+    /// Run the server, and show two devices of a person receive what is published
+    Demo,
+    /// Publish a notification
+    Publish(PublishArgs),
+    /// Show the log as it grows
+    Tail(TailArgs),
+    /// Show somebody's inbox
+    Inbox(InboxArgs),
+    /// Make a token for development
+    Token(TokenArgs),
+    /// Rebuild the inbox view from the log, while no server runs
+    Rebuild,
+}
+
+/// How to reach a server.
+#[derive(Args)]
+pub(crate) struct Server {
+    /// The server's URL [default: http:// and where --listen says]
+    #[arg(long, env = "TIDINGS_URL")]
+    pub(crate) url: Option<String>,
+    /// A token; without it, one is made with the secret of --data
+    #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// The application
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct PublishArgs {
+    /// To this user; may be repeated
+    #[arg(long = "user", value_name = "USER")]
+    pub(crate) users: Vec<String>,
+    /// To the members of this channel, such as everyone or role:ADMIN; may be repeated
+    #[arg(long = "channel", value_name = "CHANNEL")]
+    pub(crate) channels: Vec<String>,
+    /// But not to this user; may be repeated
+    #[arg(long = "except", value_name = "USER")]
+    pub(crate) except: Vec<String>,
+    /// What kind of fact it reports
+    #[arg(long = "type", value_name = "TYPE", default_value = "message")]
+    pub(crate) kind: String,
+    /// One line
+    #[arg(long, default_value = "")]
+    pub(crate) title: String,
+    /// A few lines
+    #[arg(long, default_value = "")]
+    pub(crate) body: String,
+    /// A JSON object with whatever the application needs
+    #[arg(long, value_name = "JSON")]
+    pub(crate) data: Option<String>,
+    /// low, normal, high or urgent
+    #[arg(long)]
+    pub(crate) priority: Option<String>,
+    /// A word to find it by; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Where it leads: a URL or a path
+    #[arg(long, value_name = "URL")]
+    pub(crate) action: Option<String>,
+    /// Only show it live: in no inbox, in no count
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Publish it once under this key, however often this is run
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct TailArgs {
+    /// Begin after this position instead of now; 0 is the beginning
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) after: Option<u64>,
+    /// A JSON object a line, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct InboxArgs {
+    /// Whose
+    pub(crate) user: String,
+    /// Only unread ones
+    #[arg(long)]
+    pub(crate) unread: bool,
+    /// Those in the archive
+    #[arg(long)]
+    pub(crate) archived: bool,
+    /// How many at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) limit: u64,
+    /// The page as JSON, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    /// The user; without it the token is a service's
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// A role of theirs; may be repeated
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(crate) roles: Vec<String>,
+    /// A pattern of channels they may join and watch, such as 'topic:*'; may be repeated
+    #[arg(long = "permit", value_name = "PATTERN")]
+    pub(crate) channels: Vec<String>,
+    /// What else they may do: publish, admin; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin"])]
+    pub(crate) scopes: Vec<String>,
+    /// Their login session
+    #[arg(long)]
+    pub(crate) session: Option<String>,
+    /// The application
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// How long it lasts: 90s, 15m, 8h, 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub(crate) expires_in: Duration,
+}
+
+impl Cli {
+    /// The settings: the file, the environment, the flags.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let environment = |name: &str| std::env::var(name).ok();
+        let mut settings = tidings_config::load(self.flags.config.as_deref(), environment)?;
+        if let Some(data) = &self.flags.data {
+            settings.data.clone_from(data);
+        }
+        if let Some(listen) = self.flags.listen {
+            settings.listen = listen;
+        }
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

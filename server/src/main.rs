@@ -1,0 +1,56 @@
+//! The binary `tidings`: serves, and is the command line of those who run and try it.
+//!
+//! Reads the settings, wires the parts together, runs them and shuts them down. Knows every part; none knows it.
+
+mod cli;
+mod client;
+mod demo;
+mod duration;
+mod inbox;
+mod logging;
+mod publish;
+mod rebuild;
+mod secret;
+mod serve;
+mod tail;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(cli));
+    // Whatever still blocks must not keep a process alive that has said it is done.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let settings = cli.settings()?;
+    match cli.command {
+        Command::Serve => serve::run(settings).await,
+        Command::Demo => demo::run(settings).await,
+        Command::Publish(args) => publish::run(&settings, args).await,
+        Command::Tail(args) => tail::run(&settings, args).await,
+        Command::Inbox(args) => inbox::run(&settings, args).await,
+        Command::Token(args) => token::run(&settings, args),
+        Command::Rebuild => rebuild::run(&settings).await,
+    }
+}

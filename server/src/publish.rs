@@ -1,0 +1,43 @@
+//! `tidings publish`: one notification to a server.
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use tidings_config::Settings;
+use tidings_http::token::Grant;
+
+use crate::cli::PublishArgs;
+use crate::client::Client;
+
+pub(crate) async fn run(settings: &Settings, args: PublishArgs) -> anyhow::Result<()> {
+    let grant = Grant { scopes: vec!["publish".to_owned()], ..Grant::default() };
+    let client = Client::new(settings, &args.server, grant)?;
+    let response = client.send(client.post("/v1/notifications", &notification(&args)?)).await?;
+    let receipt: Value = response.json().await?;
+    let duplicate = if receipt["duplicate"] == true { " (published before, under this key)" } else { "" };
+    println!("{} at position {}{duplicate}", receipt["id"].as_str().unwrap_or_default(), receipt["position"]);
+    Ok(())
+}
+
+fn notification(args: &PublishArgs) -> anyhow::Result<Value> {
+    let mut notification = json!({
+        "type": args.kind,
+        "title": args.title,
+        "body": args.body,
+        "tags": args.tags,
+        "inbox": !args.live,
+        "audience": { "users": args.users, "channels": args.channels, "except": args.except },
+    });
+    if let Some(data) = &args.data {
+        notification["data"] = serde_json::from_str(data).context("--data is not JSON")?;
+    }
+    if let Some(priority) = &args.priority {
+        notification["priority"] = json!(priority);
+    }
+    if let Some(url) = &args.action {
+        notification["action"] = json!({ "url": url });
+    }
+    if let Some(key) = &args.key {
+        notification["idempotencyKey"] = json!(key);
+    }
+    Ok(notification)
+}

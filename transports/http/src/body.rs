@@ -1,0 +1,49 @@
+//! Bodies of requests: their size, their content type, and JSON into types.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tidings_engine::input;
+
+use crate::Context;
+use crate::problem::Problem;
+
+/// Bytes of a body that carries one command.
+pub(crate) const COMMAND_BYTES: usize = 256 * 1024;
+/// Bytes of a body that carries a batch.
+pub(crate) const BATCH_BYTES: usize = 8 << 20;
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A JSON body of one command.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Context> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, Problem> {
+        let media_type = media_type(request.headers());
+        if media_type != "application/json" {
+            return Err(Problem::media_type("application/json", &media_type));
+        }
+        let bytes = read(request.into_body(), COMMAND_BYTES).await?;
+        Ok(Self(input::parse(&bytes)?))
+    }
+}
+
+/// The whole body, if it is not larger and not slower than it may be.
+pub(crate) async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
+    let whole = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, most));
+    let bytes = whole.await.map_err(|_| Problem::timeout())?;
+    // A body that breaks off has nobody left to read the answer.
+    bytes.map_err(|_| Problem::too_large(most))
+}
+
+/// The media type of the body without its parameters, in lower case; empty when none is given.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}

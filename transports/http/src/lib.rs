@@ -1,0 +1,175 @@
+//! HTTP for Tidings: publishing, inboxes, channels, presence, the log and health, as plain REST under `/v1`.
+//!
+//! Other transports that live on HTTP give a router and are mounted here ([`Routes`]). This crate verifies tokens and
+//! turns requests into the engine's commands and queries; it decides nothing about what somebody may do.
+
+mod body;
+mod channels;
+mod counts;
+mod health;
+mod inbox;
+mod log;
+mod params;
+mod presence;
+pub mod problem;
+mod publish;
+mod server;
+pub mod token;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use tidings_engine::transport::{Transport, TransportError};
+use tidings_engine::{Engine, Identity, Position};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use problem::Problem;
+use token::Tokens;
+
+/// The position an answer is true at, on every answer that has one.
+pub const POSITION: HeaderName = HeaderName::from_static("tidings-position");
+/// The position a request wants to see at least.
+pub const MIN_POSITION: HeaderName = HeaderName::from_static("tidings-min-position");
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct Context {
+    /// The engine.
+    pub engine: Engine,
+    /// Who may come in.
+    pub tokens: Arc<Tokens>,
+    /// Cancelled when connections have to end.
+    pub shutdown: CancellationToken,
+}
+
+/// A transport that lives on HTTP: it is mounted beside the REST API.
+pub trait Routes: Send + 'static {
+    /// Its routes.
+    fn router(&self, context: Context) -> Router;
+}
+
+/// The HTTP transport, on a socket that listens already.
+pub struct Http {
+    listener: TcpListener,
+    tokens: Arc<Tokens>,
+    mounted: Vec<Box<dyn Routes>>,
+}
+
+impl Http {
+    /// Listens on an address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, tokens: Arc::new(tokens), mounted: Vec::new() })
+    }
+
+    /// Mounts another transport.
+    #[must_use]
+    pub fn with(mut self, routes: impl Routes) -> Self {
+        self.mounted.push(Box::new(routes));
+        self
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Transport for Http {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn run(
+        self: Box<Self>,
+        engine: Engine,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), TransportError>> {
+        let Self { listener, tokens, mounted } = *self;
+        let context = Context { engine, tokens, shutdown: shutdown.clone() };
+        let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
+        let router = mounted.fold(router(context.clone()), Router::merge);
+        async move {
+            server::serve(listener, router, shutdown).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+fn router(context: Context) -> Router {
+    Router::new()
+        .merge(publish::router())
+        .merge(inbox::router())
+        .merge(counts::router())
+        .merge(channels::router())
+        .merge(presence::router())
+        .merge(log::router())
+        .merge(health::router())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(context)
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    Problem::no_such_path(uri.path())
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    Problem::method_not_allowed(&method, uri.path())
+}
+
+/// Who sent a request, from its `Authorization: Bearer` header.
+pub struct Caller(pub Identity);
+
+impl FromRequestParts<Context> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
+        let token = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
+        context.tokens.verify(token).map(Self)
+    }
+}
+
+/// The token of an `Authorization: Bearer` header.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The position that a request wants to see at least: a header, or a parameter for those who cannot set headers.
+struct AtLeast(Position);
+
+impl FromRequestParts<Context> for AtLeast {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(&MIN_POSITION) else { return Ok(Self(Position(0))) };
+        let position = value.to_str().ok().and_then(|text| text.parse().ok());
+        let expected = || Problem::field(MIN_POSITION.as_str(), "expected a position: a whole number");
+        position.map(|position| Self(Position(position))).ok_or_else(expected)
+    }
+}
+
+/// An answer that names its position.
+fn answer(status: axum::http::StatusCode, position: Position, body: &impl Serialize) -> Response {
+    let mut response = (status, axum::Json(body)).into_response();
+    response.headers_mut().insert(POSITION, HeaderValue::from(position.0));
+    response
+}

@@ -1,0 +1,96 @@
+//! The log, for operators: pages of events, or the log as it grows, a JSON object a line.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Serialize;
+use tidings_engine::access::Scope;
+use tidings_engine::event::Event;
+use tidings_engine::log::Tail;
+use tidings_engine::{Position, Tenant};
+
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::{Caller, Context, answer};
+
+/// Events of a page when the request names no limit, and at most.
+const PAGE_DEFAULT: u64 = 100;
+const PAGE_MOST: u64 = 1_000;
+
+pub(crate) fn router() -> Router<Context> {
+    Router::new().route("/v1/log", get(log))
+}
+
+#[derive(Serialize)]
+struct LogPage {
+    events: Vec<serde_json::Value>,
+    /// After which position the next page begins.
+    next: Position,
+    /// How far the log goes.
+    head: Position,
+}
+
+async fn log(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    identity.require(Scope::Admin)?;
+    let after = params.take_number("after", 0, u64::MAX)?.map(Position);
+    let limit = params.take_number("limit", 1, PAGE_MOST)?.unwrap_or(PAGE_DEFAULT) as usize;
+    let follow = params.take_flag("follow")?.unwrap_or_default();
+    params.finish()?;
+    let log = context.engine.log();
+    let head = log.head();
+    if follow {
+        let tail = log.tail(after.unwrap_or(head).min(head));
+        return Ok(lines(tail, identity.tenant, context.shutdown));
+    }
+    let after = after.unwrap_or_default().min(head);
+    let mut tail = log.tail(after);
+    let mut page = LogPage { events: Vec::new(), next: after, head };
+    while page.events.len() < limit && page.next < head {
+        let events = tail.next().await.map_err(|error| {
+            tracing::error!(%error, "the event log cannot be read");
+            Problem::from(tidings_engine::Error::Internal)
+        })?;
+        for event in events.iter().take_while(|event| event.position <= head) {
+            if page.events.len() == limit {
+                break;
+            }
+            page.next = event.position;
+            page.events.extend(concerns(event, &identity.tenant).then(|| event.to_json()));
+        }
+    }
+    Ok(answer(StatusCode::OK, head, &page))
+}
+
+/// The tenant's own events, and those of the server itself.
+fn concerns(event: &Event, tenant: &Tenant) -> bool {
+    event.tenant == *tenant || event.is_of_server()
+}
+
+/// A stream of lines that ends when the server stops, or when the log cannot be followed.
+fn lines(tail: Tail, tenant: Tenant, shutdown: tokio_util::sync::CancellationToken) -> Response {
+    let lines = stream::unfold((tail, tenant, shutdown), |(mut tail, tenant, shutdown)| async move {
+        loop {
+            let events = tokio::select! {
+                () = shutdown.cancelled() => return None,
+                events = tail.next() => events.ok()?,
+            };
+            let own = events.iter().filter(|event| concerns(event, &tenant));
+            let text: String = own.map(|event| format!("{}\n", event.to_json())).collect();
+            if !text.is_empty() {
+                return Some((Ok::<_, Infallible>(Bytes::from(text)), (tail, tenant, shutdown)));
+            }
+        }
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}

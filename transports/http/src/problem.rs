@@ -1,0 +1,192 @@
+//! Problems: errors as RFC 9457 problem documents, which name the field and what was expected.
+
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tidings_engine::Error;
+use tidings_engine::input::{FieldError, InputError};
+
+/// What went wrong, for the client to act on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// Which problem it is, for ever the same: `urn:tidings:problem:invalid-field`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The same in words.
+    title: &'static str,
+    /// The HTTP status; on other transports it stands for the same.
+    status: u16,
+    /// What it was this time.
+    detail: String,
+    /// The fields that were not as expected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// Seconds after which a refused request may be tried again.
+const RETRY_AFTER: &str = "1";
+
+impl Problem {
+    fn new(code: &str, title: &'static str, status: StatusCode, detail: impl Into<String>) -> Self {
+        let kind = format!("urn:tidings:problem:{code}");
+        Self { kind, title, status: status.as_u16(), detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// Fields that are not as expected.
+    fn fields(errors: Vec<FieldError>) -> Self {
+        let detail = errors.first().map_or_else(String::new, |error| match error.field.as_str() {
+            "" => error.detail.clone(),
+            field => format!("{field}: {}", error.detail),
+        });
+        let problem = Self::new(
+            "invalid-field",
+            "A field is not as expected",
+            StatusCode::UNPROCESSABLE_ENTITY,
+            detail,
+        );
+        Self { errors, ..problem }
+    }
+
+    /// One field that is not as expected.
+    pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError::new(field, detail)])
+    }
+
+    /// The body or frame is not JSON, or nests too deep.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new("malformed-json", "The input is not JSON as expected", StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// There is no token, or it is not valid. Says nothing about why, to nobody's help but the guesser's.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        let detail = "expected a valid token in `Authorization: Bearer …`";
+        Self::new("unauthorized", "A valid token is needed", StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// The input is larger than it may be.
+    #[must_use]
+    pub fn too_large(most: usize) -> Self {
+        let detail = format!("expected at most {most} bytes");
+        Self::new("too-large", "The input is too large", StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    pub(crate) fn media_type(expected: &str, got: &str) -> Self {
+        let got = if got.is_empty() { "none" } else { got };
+        let detail = format!("expected the content type {expected}, got {got}");
+        Self::new(
+            "unsupported-media-type",
+            "Not this content type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            detail,
+        )
+    }
+
+    pub(crate) fn timeout() -> Self {
+        let detail = "expected the whole body in time";
+        Self::new("timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT, detail)
+    }
+
+    pub(crate) fn no_such_path(path: &str) -> Self {
+        Self::new(
+            "not-found",
+            "There is nothing here",
+            StatusCode::NOT_FOUND,
+            format!("there is nothing at {path}"),
+        )
+    }
+
+    pub(crate) fn method_not_allowed(method: &Method, path: &str) -> Self {
+        let detail = format!("{path} does not take {method}");
+        Self::new("method-not-allowed", "Not this method", StatusCode::METHOD_NOT_ALLOWED, detail)
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The same problem of fields that lie within `outer`.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        if !self.errors.is_empty() {
+            let errors = self.errors.into_iter().map(|error| error.within(outer)).collect();
+            self = Self::fields(errors);
+        }
+        self
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let of = |code, title, status| Self::new(code, title, status, detail.clone());
+        match error {
+            Error::Invalid(errors) => Self::fields(errors),
+            Error::Malformed(detail) => Self::malformed(detail),
+            Error::Forbidden { .. } => {
+                of("forbidden", "The token does not allow this", StatusCode::FORBIDDEN)
+            }
+            Error::NotFound { field } => {
+                let title = "There is no such notification in this inbox";
+                let problem = Self::new("no-such-notification", title, StatusCode::NOT_FOUND, detail);
+                let error = FieldError::new(field, "expected the id of a notification in this inbox");
+                Self { errors: vec![error], ..problem }
+            }
+            Error::NobodyAddressed => {
+                of("nobody-addressed", "Nobody is addressed", StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            Error::KeyReused => {
+                of("key-reused", "The idempotency key stands for something else", StatusCode::CONFLICT)
+            }
+            Error::Rule { .. } => {
+                of("rule-failed", "A routing rule failed", StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            Error::Busy => of("busy", "More is waiting than can be written", StatusCode::SERVICE_UNAVAILABLE),
+            Error::OutcomeUnknown => of(
+                "outcome-unknown",
+                "It is not known whether this was done",
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            Error::NotReached { .. } => of(
+                "position-not-reached",
+                "The position has not been reached",
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            Error::Stopping => of("stopping", "The server is stopping", StatusCode::SERVICE_UNAVAILABLE),
+            Error::Internal => of("internal", "Something failed inside", StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+}
+
+impl From<InputError> for Problem {
+    fn from(error: InputError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::fields(vec![error])
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, axum::Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+            }
+            _ => {}
+        }
+        response
+    }
+}

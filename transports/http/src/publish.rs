@@ -1,0 +1,228 @@
+//! Publishing: one notification, a batch with a result for each, or CloudEvents in all three modes.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use tidings_engine::command::Receipt;
+use tidings_engine::{CloudEvent, Draft, IdempotencyKey, Identity, Position, Publication, input};
+
+use crate::body::{BATCH_BYTES, COMMAND_BYTES, media_type, read};
+use crate::problem::Problem;
+use crate::{Caller, Context, answer};
+
+const JSON: &str = "application/json";
+const CLOUDEVENT: &str = "application/cloudevents+json";
+const CLOUDEVENTS: &str = "application/cloudevents-batch+json";
+const KEY: &str = "idempotency-key";
+
+pub(crate) fn router() -> Router<Context> {
+    Router::new()
+        .route("/v1/notifications", post(publish))
+        .route("/v1/notifications/batch", post(publish_batch))
+}
+
+async fn publish(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let (media_type, headers) = (media_type(&parts.headers), parts.headers);
+    if media_type == CLOUDEVENTS {
+        let body = read(body, BATCH_BYTES).await?;
+        return batch(&context, &identity, &body, |item| cloudevent(item.get().as_bytes())).await;
+    }
+    let publication = match media_type.as_str() {
+        CLOUDEVENT => {
+            no_key_beside_a_cloudevent(&headers)?;
+            cloudevent(&read(body, COMMAND_BYTES).await?)?
+        }
+        JSON if headers.contains_key("ce-specversion") => {
+            no_key_beside_a_cloudevent(&headers)?;
+            binary_cloudevent(&headers, &read(body, COMMAND_BYTES).await?)?
+        }
+        JSON => {
+            let draft: Draft = input::parse(&read(body, COMMAND_BYTES).await?)?;
+            with_key(draft, key(&headers)?)?.into()
+        }
+        other => return Err(Problem::media_type(&format!("{JSON}, {CLOUDEVENT} or {CLOUDEVENTS}"), other)),
+    };
+    let receipt = context.engine.publish(&identity, publication).await?;
+    Ok(answer(status(&receipt), receipt.position, &receipt))
+}
+
+async fn publish_batch(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let key = key(&parts.headers)?;
+    match media_type(&parts.headers).as_str() {
+        JSON => {
+            let body = read(body, BATCH_BYTES).await?;
+            let mut number = 0;
+            // One key for the batch is a key for each of its items, by their place.
+            let parse = |item: &RawValue| {
+                let own = key.as_ref().map(|key| IdempotencyKey::new(&format!("{key}/{number}")));
+                number += 1;
+                let draft: Draft = input::parse(item.get().as_bytes())?;
+                let own = own.filter(|_| draft.idempotency_key.is_none()).transpose();
+                let own = own.map_err(|error| Problem::field(KEY, error.to_string()))?;
+                Ok(with_key(draft, own)?.into())
+            };
+            batch(&context, &identity, &body, parse).await
+        }
+        CLOUDEVENTS => {
+            let body = read(body, BATCH_BYTES).await?;
+            batch(&context, &identity, &body, |item| cloudevent(item.get().as_bytes())).await
+        }
+        other => Err(Problem::media_type(&format!("{JSON} or {CLOUDEVENTS}"), other)),
+    }
+}
+
+/// What became of one item of a batch.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ItemResult {
+    Published {
+        status: u16,
+        #[serde(flatten)]
+        receipt: Receipt,
+    },
+    Refused {
+        status: u16,
+        problem: Problem,
+    },
+}
+
+impl ItemResult {
+    fn of(result: Result<Receipt, Problem>) -> Self {
+        match result {
+            Ok(receipt) => Self::Published { status: status(&receipt).as_u16(), receipt },
+            Err(problem) => Self::Refused { status: problem.status().as_u16(), problem },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct BatchAnswer {
+    position: Position,
+    results: Vec<ItemResult>,
+}
+
+/// Publishes what can be published of a batch, with one commit.
+async fn batch(
+    context: &Context,
+    identity: &Identity,
+    body: &[u8],
+    mut parse: impl FnMut(&RawValue) -> Result<Publication, Problem>,
+) -> Result<Response, Problem> {
+    let items: Vec<&RawValue> = items(body)?;
+    let parsed: Vec<Result<Publication, Problem>> = items.into_iter().map(&mut parse).collect();
+    let mut problems = Vec::with_capacity(parsed.len());
+    let mut publications = Vec::with_capacity(parsed.len());
+    for item in parsed {
+        match item {
+            Ok(publication) => {
+                publications.push(publication);
+                problems.push(None);
+            }
+            Err(problem) => problems.push(Some(problem)),
+        }
+    }
+    let mut published = context.engine.publish_all(identity, publications).await?.into_iter();
+    let mut results = Vec::with_capacity(problems.len());
+    for problem in problems {
+        let result = match problem {
+            Some(problem) => Err(problem),
+            None => published.next().unwrap_or(Err(tidings_engine::Error::Internal)).map_err(Problem::from),
+        };
+        results.push(ItemResult::of(result));
+    }
+    let position = context.engine.log().head();
+    Ok(answer(StatusCode::OK, position, &BatchAnswer { position, results }))
+}
+
+/// The items of a JSON array, not parsed any further: one that is not as expected must not spoil the others.
+fn items(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            Problem::field("", "expected a JSON array of notifications")
+        } else {
+            Problem::malformed(format!("expected a JSON array of notifications: {error}"))
+        }
+    })
+}
+
+fn status(receipt: &Receipt) -> StatusCode {
+    if receipt.duplicate { StatusCode::OK } else { StatusCode::CREATED }
+}
+
+/// The `Idempotency-Key` header.
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get(KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::field(KEY, "expected visible ASCII"))?;
+    // The draft standard writes it as a quoted string; most clients send it bare.
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    IdempotencyKey::new(bare).map(Some).map_err(|error| Problem::field(KEY, error.to_string()))
+}
+
+fn with_key(mut draft: Draft, key: Option<IdempotencyKey>) -> Result<Draft, Problem> {
+    match (&draft.idempotency_key, key) {
+        (Some(field), Some(header)) if *field != header => {
+            let detail = "expected the same key as in the header, or only one of the two";
+            return Err(Problem::field("idempotencyKey", detail));
+        }
+        (None, header @ Some(_)) => draft.idempotency_key = header,
+        _ => {}
+    }
+    Ok(draft)
+}
+
+fn no_key_beside_a_cloudevent(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(KEY) {
+        return Err(Problem::field(KEY, "expected none: a CloudEvent's source and id are its key"));
+    }
+    Ok(())
+}
+
+/// A CloudEvent in structured mode.
+fn cloudevent(json: &[u8]) -> Result<Publication, Problem> {
+    Ok(CloudEvent::parse(json)?.into_publication()?)
+}
+
+/// A CloudEvent in binary mode: its attributes are headers, its data is the body.
+fn binary_cloudevent(headers: &HeaderMap, body: &[u8]) -> Result<Publication, Problem> {
+    let attribute = |name: &str| {
+        let header = format!("ce-{name}");
+        let value = headers.get(&header).and_then(|value| value.to_str().ok());
+        let value = value
+            .ok_or_else(|| Problem::field(header.as_str(), "expected this attribute of a CloudEvent"))?;
+        let decoded = percent_decode_str(value).decode_utf8();
+        decoded
+            .map(String::from)
+            .map_err(|_| Problem::field(header.as_str(), "expected percent-encoded UTF-8"))
+    };
+    let data: Map<String, Value> = if body.is_empty() {
+        Map::new()
+    } else {
+        input::parse(body).map_err(|e| Problem::from(e).within("data"))?
+    };
+    let event = CloudEvent {
+        specversion: attribute("specversion")?,
+        id: attribute("id")?,
+        source: attribute("source")?,
+        kind: attribute("type")?,
+        datacontenttype: None,
+        data: Some(data),
+        data_base64: None,
+    };
+    Ok(event.into_publication()?)
+}

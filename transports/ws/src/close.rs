@@ -1,0 +1,25 @@
+//! Why a connection is closed: the codes, each with the reason that the `closing` message and the close frame give.
+
+/// A reason to close a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The close code (RFC 6455, 7.4; those from 4000 are ours).
+    pub code: u16,
+    /// In a word.
+    pub reason: &'static str,
+}
+
+/// The client sent a binary frame.
+pub const NOT_TEXT: Close = Close { code: 1003, reason: "expected text frames" };
+/// The server stops, or starts anew: connect again, to wherever the address leads by then.
+pub const STOPPING: Close = Close { code: 1012, reason: "the server is stopping" };
+/// Something failed inside.
+pub const INTERNAL: Close = Close { code: 1011, reason: "something failed inside" };
+/// There is no valid token, or it has ended: come back with another.
+pub const UNAUTHORIZED: Close = Close { code: 4401, reason: "a valid token is needed" };
+/// The token is valid, but names no user.
+pub const FORBIDDEN: Close = Close { code: 4403, reason: "the token names no user" };
+/// Nothing came in time: the token at first, a sign of life later.
+pub const TIMEOUT: Close = Close { code: 4408, reason: "nothing came in time" };
+/// More was waiting for the connection than its mailbox holds. Connect again and load the inbox.
+pub const SLOW: Close = Close { code: 4420, reason: "the connection did not keep up" };

@@ -1,0 +1,205 @@
+//! The life of a connection: what concerns its user goes out, commands come in, one at a time, each with an answer.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::ws::Utf8Bytes;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::json;
+use tidings_engine::hub::{Ended, Subscriber};
+use tidings_engine::{Cursor, Error, Identity, limits};
+use tidings_http::Context;
+use tokio::time::Instant;
+
+use crate::FRAME_BYTES;
+use crate::close::{self, Close};
+use crate::command;
+use crate::socket::{Gone, Incoming, Socket};
+
+/// How often a quiet connection is told where the log is, and asked for a sign of life.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(25);
+/// After how long without any a connection is given up: three heartbeats.
+const SILENCE_MOST: Duration = Duration::from_secs(75);
+/// Clients that are sent away come back within this time, each at its own moment.
+const RETRY_WITHIN_MS: u64 = 5_000;
+/// A token that lasts longer than this is looked at again then.
+const EXPIRY_MOST: Duration = Duration::from_secs(24 * 3600);
+
+/// A connection of somebody.
+pub(crate) struct Connection {
+    context: Context,
+    identity: Arc<Identity>,
+    subscriber: Subscriber,
+}
+
+/// Why a connection ends.
+enum End {
+    /// We close it.
+    Close(Close),
+    /// It is gone.
+    Gone,
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Connection {
+    /// Subscribes to what concerns the identity's user.
+    pub(crate) async fn open(context: &Context, identity: Identity) -> Result<Self, Close> {
+        if has_expired(&identity) {
+            return Err(close::UNAUTHORIZED);
+        }
+        let subscriber = context.engine.subscribe(&identity, "ws").await.map_err(|error| match error {
+            Error::Forbidden { .. } => close::FORBIDDEN,
+            Error::Stopping => close::STOPPING,
+            _ => close::INTERNAL,
+        })?;
+        Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber })
+    }
+
+    /// Serves the connection until it ends.
+    pub(crate) async fn run(mut self, mut socket: Socket) {
+        let End::Close(close) = self.serve(&mut socket).await else { return };
+        let cursor = self.context.engine.log().cursor(self.subscriber.position());
+        drop(self.subscriber); // nothing more is to be gathered for it while it says goodbye
+        socket.close(closing(close, Some(&cursor)), close).await;
+    }
+
+    async fn serve(&mut self, socket: &mut Socket) -> End {
+        match self.converse(socket).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn converse(&mut self, socket: &mut Socket) -> Result<std::convert::Infallible, End> {
+        socket.write(self.hello()).await?;
+        let encoding = self.context.engine.json().clone();
+        let shutdown = self.context.shutdown.clone();
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
+        let mut heard = Instant::now();
+        let mut expiry = std::pin::pin!(tokio::time::sleep(until_expiry(&self.identity)));
+        // One command at a time: while it runs, nothing is read, and deliveries go on.
+        let mut running: Option<BoxFuture<'static, String>> = None;
+        loop {
+            tokio::select! {
+                parcel = self.subscriber.next() => {
+                    let parcel = parcel.map_err(|ended| End::Close(match ended {
+                        Ended::Slow => close::SLOW,
+                        Ended::Stopped => close::STOPPING,
+                    }))?;
+                    socket.write_parcel(&parcel, &encoding).await?;
+                }
+                answer = async { running.as_mut()?.await.into() }, if running.is_some() => {
+                    running = None;
+                    if let Some(answer) = answer {
+                        socket.write(answer).await?;
+                    }
+                }
+                incoming = socket.read(), if running.is_none() => {
+                    heard = Instant::now();
+                    match incoming {
+                        Incoming::Text(text) => running = self.begin(&text),
+                        Incoming::Alive => {}
+                        Incoming::Binary => return Err(End::Close(close::NOT_TEXT)),
+                        Incoming::Closed => return Err(End::Gone),
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    if heard.elapsed() > SILENCE_MOST {
+                        return Err(End::Close(close::TIMEOUT));
+                    }
+                    socket.write_heartbeat(self.heartbeat()).await?;
+                }
+                () = &mut expiry => {
+                    if has_expired(&self.identity) {
+                        return Err(End::Close(close::UNAUTHORIZED));
+                    }
+                    expiry.as_mut().reset(Instant::now() + until_expiry(&self.identity));
+                }
+                () = shutdown.cancelled() => return Err(End::Close(close::STOPPING)),
+            }
+        }
+    }
+
+    fn begin(&self, text: &Utf8Bytes) -> Option<BoxFuture<'static, String>> {
+        let (engine, identity) = (self.context.engine.clone(), self.identity.clone());
+        command::begin(engine, identity, self.subscriber.id(), self.subscriber.position(), text.as_str())
+    }
+
+    fn hello(&self) -> String {
+        let hello = self.subscriber.hello();
+        let watching = self.identity.session.as_ref().map(tidings_engine::Channel::of_session);
+        json!({
+            "type": "hello",
+            "tenant": self.identity.tenant,
+            "user": self.identity.user,
+            "epoch": hello.cursor.epoch,
+            "position": hello.cursor.position,
+            "cursor": hello.cursor,
+            "counts": hello.counts,
+            "channels": hello.channels,
+            "watching": watching.as_slice(),
+            "limits": {
+                "frameBytes": FRAME_BYTES,
+                "notificationsPerCommand": limits::NOTIFICATIONS_PER_COMMAND,
+                "watches": limits::WATCHES_PER_SUBSCRIBER,
+                "heartbeatSeconds": HEARTBEAT_EVERY.as_secs(),
+            },
+        })
+        .to_string()
+    }
+
+    fn heartbeat(&self) -> String {
+        let position = self.subscriber.position();
+        let cursor = self.context.engine.log().cursor(position);
+        json!({ "type": "heartbeat", "position": position, "cursor": cursor }).to_string()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Closing<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    code: u16,
+    reason: &'static str,
+    /// Everything up to here was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a Cursor>,
+    /// When to come back; for those who may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+/// The last message of a connection that we close.
+pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
+    let may_return = close == close::STOPPING || close == close::SLOW || close == close::INTERNAL;
+    let retry_after_ms = may_return.then(some_moment);
+    let closing = Closing { kind: "closing", code: close.code, reason: close.reason, cursor, retry_after_ms };
+    serde_json::to_string(&closing).unwrap_or_default()
+}
+
+/// A moment within [`RETRY_WITHIN_MS`], another one for everybody: the clock's nanoseconds are random enough for that.
+fn some_moment() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos()) / 1_000 % RETRY_WITHIN_MS
+}
+
+fn seconds_left(identity: &Identity) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    identity.expires_at.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX))
+}
+
+fn has_expired(identity: &Identity) -> bool {
+    seconds_left(identity) <= 0
+}
+
+fn until_expiry(identity: &Identity) -> Duration {
+    let seconds = u64::try_from(seconds_left(identity)).unwrap_or_default();
+    Duration::from_secs(seconds).min(EXPIRY_MOST)
+}

@@ -1,0 +1,104 @@
+//! From an HTTP request to a connection of somebody: the token in the `Authorization` header, in `?token=`, or in the
+//! first frame.
+
+use std::time::Duration;
+
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use tidings_engine::{Identity, input};
+use tidings_http::problem::Problem;
+use tidings_http::{Context, bearer};
+
+use crate::FRAME_BYTES;
+use crate::close::{self, Close};
+use crate::connection::{Connection, closing};
+use crate::socket::{Incoming, Socket};
+
+/// How long a connection may take to show a token in its first frame.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes read at a time. The default keeps 128 KiB for each connection.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes gathered before they are written. 0 would write each message by itself.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
+/// Bytes that may wait in the buffer: more than the largest page of an inbox. The default is no bound.
+const WRITE_BUFFER_BYTES_MOST: usize = 16 << 20;
+
+pub(crate) async fn upgrade(
+    State(context): State<Context>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return Problem::field("upgrade", "expected a WebSocket handshake").into_response();
+    };
+    let token = bearer(&headers).map(str::to_owned).or_else(|| in_query(query.as_deref()?));
+    let identity = match token.map(|token| context.tokens.verify(&token)).transpose() {
+        Ok(identity) => identity,
+        Err(problem) => return problem.into_response(),
+    };
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MOST)
+        .max_message_size(FRAME_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .on_upgrade(move |socket| serve(context, identity, socket))
+}
+
+/// The token of `?token=…`.
+fn in_query(query: &str) -> Option<String> {
+    let token = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    Some(percent_decode_str(token).decode_utf8_lossy().into_owned())
+}
+
+async fn serve(context: Context, identity: Option<Identity>, socket: WebSocket) {
+    let mut socket = Socket::new(socket);
+    let identity = match identity {
+        Some(identity) => Ok(identity),
+        None => tokio::select! {
+            () = context.shutdown.cancelled() => Err(close::STOPPING),
+            identity = in_first_frame(&context, &mut socket) => identity,
+        },
+    };
+    let connected = match identity {
+        Ok(identity) => Connection::open(&context, identity).await,
+        Err(close) => Err(close),
+    };
+    match connected {
+        Ok(connection) => connection.run(socket).await,
+        Err(close) => socket.close(closing(close, None), close).await,
+    }
+}
+
+/// The first frame of a connection that came without a token.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenFrame {
+    #[serde(rename = "type")]
+    kind: String,
+    token: String,
+}
+
+async fn in_first_frame(context: &Context, socket: &mut Socket) -> Result<Identity, Close> {
+    let first = async {
+        loop {
+            match socket.read().await {
+                Incoming::Alive => {}
+                other => return other,
+            }
+        }
+    };
+    let Ok(Incoming::Text(text)) = tokio::time::timeout(TOKEN_PATIENCE, first).await else {
+        return Err(close::TIMEOUT);
+    };
+    let frame: TokenFrame = input::parse(text.as_bytes()).map_err(|_| close::UNAUTHORIZED)?;
+    if frame.kind != "token" {
+        return Err(close::UNAUTHORIZED);
+    }
+    context.tokens.verify(&frame.token).map_err(|_| close::UNAUTHORIZED)
+}

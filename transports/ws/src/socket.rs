@@ -1,0 +1,100 @@
+//! The socket: how frames are written and read. The one place that touches the WebSocket itself, so that how it is
+//! written can change without anybody else noticing.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::SinkExt;
+use tidings_engine::delivery::{Encoding, Parcel};
+
+use crate::close::Close;
+
+/// How long a write may make no progress before the connection is given up.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the goodbye may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The connection is gone, or as good as gone.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// What came in.
+pub(crate) enum Incoming {
+    /// A text frame.
+    Text(Utf8Bytes),
+    /// A binary frame.
+    Binary,
+    /// A sign of life: a ping or a pong. What has to be answered is answered.
+    Alive,
+    /// The client closes, or the connection broke.
+    Closed,
+}
+
+/// A WebSocket.
+pub(crate) struct Socket(WebSocket);
+
+impl Socket {
+    pub(crate) fn new(socket: WebSocket) -> Self {
+        Self(socket)
+    }
+
+    /// Waits for the next frame. May be dropped and called again.
+    pub(crate) async fn read(&mut self) -> Incoming {
+        match self.0.recv().await {
+            Some(Ok(Message::Text(text))) => Incoming::Text(text),
+            Some(Ok(Message::Binary(_))) => Incoming::Binary,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Alive,
+            Some(Ok(Message::Close(_)) | Err(_)) | None => Incoming::Closed,
+        }
+    }
+
+    /// Writes one message.
+    pub(crate) async fn write(&mut self, text: String) -> Result<(), Gone> {
+        in_time(WRITE_PATIENCE, self.0.send(Message::Text(text.into()))).await
+    }
+
+    /// Writes everything in a parcel with one flush. The bytes are shared with everybody else who gets them.
+    pub(crate) async fn write_parcel(&mut self, parcel: &Parcel, encoding: &Encoding) -> Result<(), Gone> {
+        in_time(WRITE_PATIENCE, async {
+            for delivery in parcel.deliveries() {
+                let bytes = delivery.encoded(encoding).clone();
+                let Ok(text) = Utf8Bytes::try_from(bytes) else { continue }; // JSON is UTF-8
+                self.0.feed(Message::Text(text)).await?;
+            }
+            self.0.flush().await
+        })
+        .await
+    }
+
+    /// Writes a heartbeat, and asks for a sign of life.
+    pub(crate) async fn write_heartbeat(&mut self, text: String) -> Result<(), Gone> {
+        in_time(WRITE_PATIENCE, async {
+            self.0.feed(Message::Text(text.into())).await?;
+            self.0.send(Message::Ping(Vec::new().into())).await
+        })
+        .await
+    }
+
+    /// Says goodbye: a last message, then the close frame.
+    pub(crate) async fn close(mut self, last: String, close: Close) {
+        let goodbye = async {
+            self.0.feed(Message::Text(last.into())).await?;
+            let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+            self.0.send(Message::Close(Some(frame))).await?;
+            // The client's own close frame, so that it gets to read ours before the connection is cut.
+            while let Some(Ok(_)) = self.0.recv().await {}
+            Ok::<_, axum::Error>(())
+        };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, goodbye).await; // whoever has gone needs no goodbye
+    }
+}
+
+async fn in_time(
+    patience: Duration,
+    write: impl Future<Output = Result<(), axum::Error>>,
+) -> Result<(), Gone> {
+    match tokio::time::timeout(patience, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Gone),
+    }
+}
