@@ -1,3 +1,13 @@
 //! Each promise, with a test that breaks when the promise does.
 
+mod bad_input;
+mod command_line;
+mod crash;
+mod failures;
 mod histories;
+mod http;
+mod live;
+mod privacy;
+mod rebuild;
+mod websocket;
+mod world;

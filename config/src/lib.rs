@@ -19,7 +19,7 @@ pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
     /// Where the log, the views and the generated secret are.
-    pub data: PathBuf,
+    pub data_dir: PathBuf,
     /// What is said on standard error.
     pub log: LogSettings,
     /// Who may come in.
@@ -32,7 +32,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
-            data: PathBuf::from("tidings-data"),
+            data_dir: PathBuf::from("tidings-data"),
             log: LogSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),
@@ -108,7 +108,7 @@ pub enum ConfigError {
 /// | variable | setting |
 /// |---|---|
 /// | `TIDINGS_LISTEN` | `listen` |
-/// | `TIDINGS_DATA` | `data` |
+/// | `TIDINGS_DATA_DIR` | `data-dir` |
 /// | `TIDINGS_SECRET` | `token.secret` |
 /// | `LOG_LEVEL` | `log.level` |
 ///
@@ -124,8 +124,8 @@ pub fn load(
         let error = ConfigError::Environment { name: "TIDINGS_LISTEN", expected };
         settings.listen = text.parse().map_err(|_| error)?;
     }
-    if let Some(text) = environment("TIDINGS_DATA") {
-        settings.data = text.into();
+    if let Some(text) = environment("TIDINGS_DATA_DIR") {
+        settings.data_dir = text.into();
     }
     if let Some(text) = environment("TIDINGS_SECRET") {
         settings.token.secret = Some(text);
@@ -173,11 +173,11 @@ mod tests {
     fn the_environment_overrides_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidings.toml");
-        std::fs::write(&path, "listen = '127.0.0.1:1'\ndata = '/file'").unwrap();
+        std::fs::write(&path, "listen = '127.0.0.1:1'\ndata-dir = '/file'").unwrap();
         let settings =
             load(Some(&path), |name| (name == "TIDINGS_LISTEN").then(|| "[::1]:2".to_owned())).unwrap();
         assert_eq!(settings.listen.to_string(), "[::1]:2");
-        assert_eq!(settings.data, PathBuf::from("/file"));
+        assert_eq!(settings.data_dir, PathBuf::from("/file"));
         let refused = load(None, |name| (name == "TIDINGS_LISTEN").then(|| "7400".to_owned())).unwrap_err();
         assert!(refused.to_string().contains("TIDINGS_LISTEN"), "{refused}");
     }

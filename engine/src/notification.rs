@@ -4,14 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::names::{Channel, NotificationType, Priority, Tag};
 
 /// A notification's identity: a UUIDv7, so that ids sort by time and indexes stay compact (RFC 9562, 5.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct NotificationId(Uuid);
 
@@ -37,6 +37,13 @@ impl FromStr for NotificationId {
 
     fn from_str(text: &str) -> Result<Self, NotificationIdError> {
         Uuid::try_parse(text).map(Self).map_err(|_| NotificationIdError)
+    }
+}
+
+impl<'de> Deserialize<'de> for NotificationId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) enum Request {
 #[derive(Clone)]
 pub(crate) struct Projector {
     pub(crate) fold: SharedFold,
-    /// Everything up to here is in the fold.
+    /// Everything up to here is in the fold and in the mailboxes.
     pub(crate) folded: watch::Receiver<Position>,
     /// Everything up to here is in the view.
     pub(crate) written: watch::Receiver<Position>,
@@ -154,9 +154,10 @@ impl Thread<'_> {
         let folded = self.projection.apply(events)?;
         let let_go = {
             let fold = self.projection.fold();
-            self.folded.send_replace(fold.position());
             self.hub.hand_out(&folded.effects, fold.position(), |key| fold.counts(key))
         };
+        // After the mailboxes: whoever is answered at a position has been sent everything up to it.
+        self.folded.send_replace(self.projection.fold().position());
         self.projection.write(&folded)?;
         self.written.send_replace(self.projection.fold().position());
         let_go.into_iter().for_each(|id| self.depart(id));

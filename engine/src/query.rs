@@ -176,6 +176,17 @@ impl Engine {
             .ok_or(Error::Stopping)
     }
 
+    /// Waits until everything that is durable now has been put into the mailboxes of those it concerns, and says up to
+    /// which position that is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn settle(&self) -> Result<Position, Error> {
+        let head = self.log().head();
+        self.reach(head).await?;
+        Ok(head)
+    }
+
     async fn own_snapshot(&self, identity: &Identity, at_least: Position) -> Result<Snapshot, Error> {
         let key = self.admit(identity).await?;
         self.snapshot(&key, at_least.max(self.log().head())).await

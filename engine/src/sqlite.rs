@@ -44,9 +44,10 @@ pub(crate) fn writing(path: &Path, synchronous: SqliteSynchronous) -> SqliteConn
         .busy_timeout(BUSY_TIMEOUT)
 }
 
-/// Options for a database that is only read.
+/// Options for a database that is only read. Not opened read-only: whoever closes a database last folds the WAL into the
+/// file, and only a connection that may write can.
 pub(crate) fn reading(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT)
+    SqliteConnectOptions::new().filename(path).pragma("query_only", "ON").busy_timeout(BUSY_TIMEOUT)
 }
 
 impl Database {
@@ -146,7 +147,7 @@ mod tests {
             readers.call(|c| c.execute("delete from t", [])).await.unwrap().is_err(),
             "readers only read"
         );
-        drop((readers, writer));
+        drop((writer, readers));
         assert!(!path.with_extension("db-wal").exists(), "the last close folds the WAL into the file");
     }
 }

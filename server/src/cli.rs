@@ -34,7 +34,7 @@ struct Flags {
     config: Option<PathBuf>,
     /// Where the log, the views and the secret are [default: tidings-data]
     #[arg(long, global = true, value_name = "DIRECTORY")]
-    data: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7400]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -64,7 +64,7 @@ pub(crate) struct Server {
     /// The server's URL [default: http:// and where --listen says]
     #[arg(long, env = "TIDINGS_URL")]
     pub(crate) url: Option<String>,
-    /// A token; without it, one is made with the secret of --data
+    /// A token; without it, one is made with the secret in --data-dir
     #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
     /// The application
@@ -176,8 +176,8 @@ impl Cli {
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let environment = |name: &str| std::env::var(name).ok();
         let mut settings = tidings_config::load(self.flags.config.as_deref(), environment)?;
-        if let Some(data) = &self.flags.data {
-            settings.data.clone_from(data);
+        if let Some(data_dir) = &self.flags.data_dir {
+            settings.data_dir.clone_from(data_dir);
         }
         if let Some(listen) = self.flags.listen {
             settings.listen = listen;

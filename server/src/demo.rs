@@ -14,6 +14,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::cli;
 use crate::client::Client;
+use crate::output::say;
 use crate::serve::{Server, commands_to_try};
 use crate::{inbox, logging, secret};
 
@@ -36,8 +37,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         let _ = server.stop("the demo failed").await;
         return Err(error.context("the demo failed"));
     }
-    println!("\nThe server goes on until Ctrl-C. Try in another terminal:");
-    println!("{}", commands_to_try(&settings, server.address));
+    say("\nThe server goes on until Ctrl-C. Try in another terminal:");
+    say(commands_to_try(&settings, server.address));
     server.until_told().await
 }
 
@@ -50,7 +51,7 @@ struct Device {
 
 async fn play(settings: &Settings) -> anyhow::Result<()> {
     let address = settings.listen;
-    println!("tidings {} serves at http://{address}\n", env!("CARGO_PKG_VERSION"));
+    say(format_args!("tidings {} serves at http://{address}\n", env!("CARGO_PKG_VERSION")));
 
     scene("Ada opens the application on two devices").await;
     let mut phone = Device::connect(settings, "phone").await?;
@@ -87,9 +88,9 @@ async fn play(settings: &Settings) -> anyhow::Result<()> {
     scene("her inbox, over HTTP: GET /v1/inbox").await;
     let ada = client(settings, Grant { user: Some(USER.to_owned()), ..Grant::default() })?;
     let page: Value = ada.send(ada.get("/v1/inbox?limit=5")).await?.json().await?;
-    println!("  {} unread, {} unseen", page["unread"], page["unseen"]);
+    say(format_args!("  {} unread, {} unseen", page["unread"], page["unseen"]));
     for item in page["items"].as_array().into_iter().flatten() {
-        println!("  {}", inbox::describe(item));
+        say(format_args!("  {}", inbox::describe(item)));
     }
     phone.close().await;
     laptop.close().await;
@@ -98,7 +99,7 @@ async fn play(settings: &Settings) -> anyhow::Result<()> {
 
 async fn scene(what: &str) {
     tokio::time::sleep(PAUSE).await;
-    println!("\n— {what}");
+    say(format_args!("\n— {what}"));
 }
 
 fn client(settings: &Settings, grant: Grant) -> anyhow::Result<Client> {
@@ -108,11 +109,11 @@ fn client(settings: &Settings, grant: Grant) -> anyhow::Result<Client> {
 
 async fn publish(shop: &Client, notification: &Value) -> anyhow::Result<()> {
     let receipt: Value = shop.send(shop.post("/v1/notifications", notification)).await?.json().await?;
-    println!(
+    say(format_args!(
         "  durable at position {}: {}",
         receipt["position"],
         notification["title"].as_str().unwrap_or_default()
-    );
+    ));
     Ok(())
 }
 
@@ -127,7 +128,7 @@ impl Device {
         device.send(json!({ "type": "token", "token": token })).await?;
         let hello = device.receive("hello").await?;
         device.unread = hello["counts"]["unread"].as_u64().unwrap_or_default();
-        println!("  {:<6} connected over WebSocket, {} unread", name, device.unread);
+        say(format_args!("  {:<6} connected over WebSocket, {} unread", name, device.unread));
         Ok(device)
     }
 
@@ -159,7 +160,7 @@ impl Device {
         self.unread += u64::from(message["counts"] == true);
         let (kind, title) = (&notification["type"], &notification["title"]);
         let line = format!("{}: {}", kind.as_str().unwrap_or_default(), title.as_str().unwrap_or_default());
-        println!("  {:<6} gets {line}  ({} unread)", self.name, self.unread);
+        say(format_args!("  {:<6} gets {line}  ({} unread)", self.name, self.unread));
         Ok(notification["id"].clone())
     }
 
@@ -169,7 +170,7 @@ impl Device {
             let counts = self.receive("counts").await?;
             let unread = counts["unread"].as_u64().unwrap_or_default();
             if unread != self.unread {
-                println!("  {:<6} {} → {unread} unread", self.name, self.unread);
+                say(format_args!("  {:<6} {} → {unread} unread", self.name, self.unread));
                 self.unread = unread;
                 return Ok(());
             }

@@ -6,6 +6,7 @@ use tidings_http::token::Grant;
 
 use crate::cli::InboxArgs;
 use crate::client::Client;
+use crate::output::say;
 
 pub(crate) async fn run(settings: &Settings, args: InboxArgs) -> anyhow::Result<()> {
     let grant = Grant { user: Some(args.user.clone()), ..Grant::default() };
@@ -14,16 +15,16 @@ pub(crate) async fn run(settings: &Settings, args: InboxArgs) -> anyhow::Result<
     let path = format!("/v1/inbox?limit={}&archived={}{unread}", args.limit, args.archived);
     let page: Value = client.send(client.get(&path)).await?.json().await?;
     if args.json {
-        println!("{page}");
+        say(&page);
         return Ok(());
     }
-    println!("{}: {} unread, {} unseen", args.user, page["unread"], page["unseen"]);
+    say(format_args!("{}: {} unread, {} unseen", args.user, page["unread"], page["unseen"]));
     let items = page["items"].as_array().map_or(&[][..], Vec::as_slice);
     for item in items {
-        println!("{}", describe(item));
+        say(describe(item));
     }
     if page["next"].is_string() {
-        println!("  … and more");
+        say("  … and more");
     }
     Ok(())
 }

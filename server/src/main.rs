@@ -8,6 +8,7 @@ mod demo;
 mod duration;
 mod inbox;
 mod logging;
+mod output;
 mod publish;
 mod rebuild;
 mod secret;

@@ -7,6 +7,7 @@ use tidings_http::token::Grant;
 
 use crate::cli::PublishArgs;
 use crate::client::Client;
+use crate::output::say;
 
 pub(crate) async fn run(settings: &Settings, args: PublishArgs) -> anyhow::Result<()> {
     let grant = Grant { scopes: vec!["publish".to_owned()], ..Grant::default() };
@@ -14,7 +15,11 @@ pub(crate) async fn run(settings: &Settings, args: PublishArgs) -> anyhow::Resul
     let response = client.send(client.post("/v1/notifications", &notification(&args)?)).await?;
     let receipt: Value = response.json().await?;
     let duplicate = if receipt["duplicate"] == true { " (published before, under this key)" } else { "" };
-    println!("{} at position {}{duplicate}", receipt["id"].as_str().unwrap_or_default(), receipt["position"]);
+    say(format_args!(
+        "{} at position {}{duplicate}",
+        receipt["id"].as_str().unwrap_or_default(),
+        receipt["position"]
+    ));
     Ok(())
 }
 

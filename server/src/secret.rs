@@ -13,7 +13,7 @@ pub(crate) fn load_or_generate(settings: &Settings) -> anyhow::Result<Vec<u8>> {
     if let Some(secret) = configured(settings)? {
         return Ok(secret);
     }
-    let path = path_in(&settings.data);
+    let path = path_in(&settings.data_dir);
     match generate(&path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(error).with_context(|| format!("the secret cannot be written to {}", path.display()))
@@ -27,11 +27,11 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Vec<u8>> {
     if let Some(secret) = configured(settings)? {
         return Ok(secret);
     }
-    let path = path_in(&settings.data);
+    let path = path_in(&settings.data_dir);
     if !path.exists() {
         bail!(
-            "there is no secret in {}: run `tidings serve` with the same --data first, or give a --token",
-            settings.data.display()
+            "there is no secret in {}: run `tidings serve` with the same --data-dir first, or give a --token",
+            settings.data_dir.display()
         );
     }
     read(&path)

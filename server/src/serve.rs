@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::output::say;
 use crate::{logging, secret};
 
 /// How long the engine may take to write what it has accepted, once it was told to stop.
@@ -33,7 +34,7 @@ pub(crate) struct Server {
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;
     let server = Server::start(&settings).await?;
-    println!("{}", greeting(&settings, server.address));
+    say(greeting(&settings, server.address));
     server.until_told().await
 }
 
@@ -46,7 +47,7 @@ fn greeting(settings: &Settings, address: SocketAddr) -> String {
            data       {data}\n\n\
          Try in another terminal:\n{commands}",
         version = env!("CARGO_PKG_VERSION"),
-        data = settings.data.display(),
+        data = settings.data_dir.display(),
         commands = commands_to_try(settings, address),
     )
 }
@@ -56,8 +57,8 @@ pub(crate) fn commands_to_try(settings: &Settings, address: SocketAddr) -> Strin
     let default = Settings::default();
     let mut program = std::env::args().next().unwrap_or_else(|| "tidings".to_owned());
     let mut flags = String::new();
-    if settings.data != default.data {
-        flags.push_str(&format!(" --data {}", settings.data.display()));
+    if settings.data_dir != default.data_dir {
+        flags.push_str(&format!(" --data-dir {}", settings.data_dir.display()));
     }
     if address != default.listen {
         flags.push_str(&format!(" --listen {address}"));
@@ -83,10 +84,10 @@ impl Server {
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let address = http.address()?;
-        let mut options = Options::new(&settings.data);
+        let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
         let engine = Engine::start(options).await?;
-        tracing::info!(%address, data = %settings.data.display(), position = %engine.log().head(), "serving");
+        tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
         let http: Box<dyn Transport> = Box::new(http.with(WebSockets));
         let name = http.name();

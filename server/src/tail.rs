@@ -43,7 +43,7 @@ fn print(line: &[u8], json: bool) -> std::io::Result<()> {
 /// An event in a line: where, when, what, and of whom.
 fn describe(event: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (position, kind) = (&event["position"], text(&event["type"]));
+    let (position, kind) = (event["position"].to_string(), text(&event["type"]));
     let time = text(&event["recordedAt"]);
     let time = time.get(11..19).unwrap_or(&time).to_owned();
     let tenant = match event["tenant"].as_str() {

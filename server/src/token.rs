@@ -4,6 +4,7 @@ use tidings_config::Settings;
 use tidings_http::token::{Grant, Tokens, mint};
 
 use crate::cli::TokenArgs;
+use crate::output::say;
 use crate::secret;
 
 pub(crate) fn run(settings: &Settings, args: TokenArgs) -> anyhow::Result<()> {
@@ -19,6 +20,6 @@ pub(crate) fn run(settings: &Settings, args: TokenArgs) -> anyhow::Result<()> {
     let token = mint(&settings.token, &secret, &grant, args.expires_in)?;
     // Said now rather than when it is refused: a name that no server takes.
     Tokens::new(&settings.token, &secret)?.explain(&token).map_err(|reason| anyhow::anyhow!("{reason}"))?;
-    println!("{token}");
+    say(&token);
     Ok(())
 }

@@ -147,9 +147,19 @@ impl Subscriber {
         let Some(parcel) = self.parcels.recv().await else {
             return Err(*self.shared.ended.get().unwrap_or(&Ended::Stopped));
         };
+        Ok(self.take(parcel))
+    }
+
+    /// The next parcel, if one is there already.
+    pub fn try_next(&mut self) -> Option<Arc<Parcel>> {
+        let parcel = self.parcels.try_recv().ok()?;
+        Some(self.take(parcel))
+    }
+
+    fn take(&mut self, parcel: Arc<Parcel>) -> Arc<Parcel> {
         self.shared.waiting_bytes.fetch_sub(parcel.weight(), Ordering::Relaxed);
         self.position = parcel.position();
-        Ok(parcel)
+        parcel
     }
 
     /// The position up to which it has been given everything.

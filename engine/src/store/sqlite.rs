@@ -34,9 +34,8 @@ const FORGET_AT_ONCE: usize = 2_000;
 
 /// The event log in a SQLite file.
 pub struct SqliteStore {
-    readers: Database,
-    /// Closed last: only a connection that writes folds the WAL into the file.
     writer: Database,
+    readers: Database,
     forgot_at: AtomicI64,
 }
 

@@ -16,6 +16,8 @@ use tidings_engine::{
 };
 use tidings_http::problem::Problem;
 
+use crate::message::{answer, error};
+
 /// Bytes of a request's id, when it is text.
 const ID_BYTES: usize = 64;
 
@@ -56,7 +58,7 @@ pub(crate) fn begin(
     }
     let run = async move {
         match request.run(&kind, fields).await {
-            Ok(answer) => answered(&id, answer),
+            Ok(result) => answer(&id, &result),
             Err(problem) => error(&id, &problem),
         }
     };
@@ -92,23 +94,6 @@ impl Frame {
             _ => Err((id, Box::new(Problem::field("type", "expected a text: what the client asks for")))),
         }
     }
-}
-
-/// An answer: what it is about, then the result's own fields.
-fn answered(id: &Value, result: Value) -> String {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        id: &'a Value,
-        #[serde(flatten)]
-        result: Value,
-    }
-    serde_json::to_string(&Answer { kind: "answer", id, result }).unwrap_or_default()
-}
-
-fn error(id: &Value, problem: &Problem) -> String {
-    json!({ "type": "error", "id": id, "problem": problem }).to_string()
 }
 
 #[derive(Deserialize)]
@@ -182,7 +167,7 @@ const COMMANDS: &str = "ack, ping, read, read-all, seen, unread, archive, unarch
 impl Request {
     async fn run(self, kind: &str, fields: Fields) -> Outcome {
         match kind {
-            "ping" => self.ping(fields),
+            "ping" => self.ping(fields).await,
             "read" => self.read(fields).await,
             "read-all" => self.read_all(fields).await,
             "seen" => self.seen(fields).await,
@@ -220,9 +205,10 @@ impl Request {
         Ok(())
     }
 
-    fn ping(&self, fields: Fields) -> Outcome {
+    async fn ping(self, fields: Fields) -> Outcome {
         let Nothing {} = parse(fields)?;
-        Ok(json!({ "position": self.written }))
+        let position = self.engine.settle().await?;
+        Ok(json!({ "position": position }))
     }
 
     async fn read(self, fields: Fields) -> Outcome {

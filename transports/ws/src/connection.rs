@@ -5,16 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
-use serde::Serialize;
-use serde_json::json;
 use tidings_engine::hub::{Ended, Subscriber};
-use tidings_engine::{Cursor, Error, Identity, limits};
+use tidings_engine::{Cursor, Error, Identity};
 use tidings_http::Context;
 use tokio::time::Instant;
 
-use crate::FRAME_BYTES;
 use crate::close::{self, Close};
 use crate::command;
+use crate::message;
 use crate::socket::{Gone, Incoming, Socket};
 
 /// How often a quiet connection is told where the log is, and asked for a sign of life.
@@ -77,7 +75,9 @@ impl Connection {
     }
 
     async fn converse(&mut self, socket: &mut Socket) -> Result<std::convert::Infallible, End> {
-        socket.write(self.hello()).await?;
+        socket
+            .write(message::hello(&self.identity, self.subscriber.hello(), HEARTBEAT_EVERY.as_secs()))
+            .await?;
         let encoding = self.context.engine.json().clone();
         let shutdown = self.context.shutdown.clone();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
@@ -96,6 +96,10 @@ impl Connection {
                 }
                 answer = async { running.as_mut()?.await.into() }, if running.is_some() => {
                     running = None;
+                    // An answer comes after everything that it may have seen.
+                    while let Some(parcel) = self.subscriber.try_next() {
+                        socket.write_parcel(&parcel, &encoding).await?;
+                    }
                     if let Some(answer) = answer {
                         socket.write(answer).await?;
                     }
@@ -113,7 +117,8 @@ impl Connection {
                     if heard.elapsed() > SILENCE_MOST {
                         return Err(End::Close(close::TIMEOUT));
                     }
-                    socket.write_heartbeat(self.heartbeat()).await?;
+                    let cursor = self.context.engine.log().cursor(self.subscriber.position());
+                    socket.write_heartbeat(message::heartbeat(&cursor)).await?;
                 }
                 () = &mut expiry => {
                     if has_expired(&self.identity) {
@@ -130,58 +135,12 @@ impl Connection {
         let (engine, identity) = (self.context.engine.clone(), self.identity.clone());
         command::begin(engine, identity, self.subscriber.id(), self.subscriber.position(), text.as_str())
     }
-
-    fn hello(&self) -> String {
-        let hello = self.subscriber.hello();
-        let watching = self.identity.session.as_ref().map(tidings_engine::Channel::of_session);
-        json!({
-            "type": "hello",
-            "tenant": self.identity.tenant,
-            "user": self.identity.user,
-            "epoch": hello.cursor.epoch,
-            "position": hello.cursor.position,
-            "cursor": hello.cursor,
-            "counts": hello.counts,
-            "channels": hello.channels,
-            "watching": watching.as_slice(),
-            "limits": {
-                "frameBytes": FRAME_BYTES,
-                "notificationsPerCommand": limits::NOTIFICATIONS_PER_COMMAND,
-                "watches": limits::WATCHES_PER_SUBSCRIBER,
-                "heartbeatSeconds": HEARTBEAT_EVERY.as_secs(),
-            },
-        })
-        .to_string()
-    }
-
-    fn heartbeat(&self) -> String {
-        let position = self.subscriber.position();
-        let cursor = self.context.engine.log().cursor(position);
-        json!({ "type": "heartbeat", "position": position, "cursor": cursor }).to_string()
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Closing<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    code: u16,
-    reason: &'static str,
-    /// Everything up to here was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<&'a Cursor>,
-    /// When to come back; for those who may.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u64>,
 }
 
 /// The last message of a connection that we close.
 pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
     let may_return = close == close::STOPPING || close == close::SLOW || close == close::INTERNAL;
-    let retry_after_ms = may_return.then(some_moment);
-    let closing = Closing { kind: "closing", code: close.code, reason: close.reason, cursor, retry_after_ms };
-    serde_json::to_string(&closing).unwrap_or_default()
+    message::closing(close, cursor, may_return.then(some_moment))
 }
 
 /// A moment within [`RETRY_WITHIN_MS`], another one for everybody: the clock's nanoseconds are random enough for that.

@@ -7,6 +7,7 @@ pub mod close;
 mod command;
 mod connection;
 mod handshake;
+mod message;
 mod socket;
 
 use axum::Router;

@@ -1,0 +1,107 @@
+//! The messages that a connection says by itself, beside deliveries: hello, heartbeat, answers, errors, closing.
+//!
+//! Each is one JSON object whose `type` comes first.
+
+use serde::Serialize;
+use serde_json::Value;
+use tidings_engine::hub::Hello;
+use tidings_engine::inbox::Counts;
+use tidings_engine::{Channel, Cursor, Epoch, Identity, Position, Tenant, UserId, limits};
+use tidings_http::problem::Problem;
+
+use crate::FRAME_BYTES;
+use crate::close::Close;
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Message<'a> {
+    Hello {
+        tenant: &'a Tenant,
+        user: Option<&'a UserId>,
+        epoch: &'a Epoch,
+        position: Position,
+        cursor: &'a Cursor,
+        counts: Counts,
+        channels: &'a [Channel],
+        watching: Vec<Channel>,
+        limits: Limits,
+    },
+    Heartbeat {
+        position: Position,
+        cursor: &'a Cursor,
+    },
+    Answer {
+        id: &'a Value,
+        result: &'a Value,
+    },
+    Error {
+        id: &'a Value,
+        problem: &'a Problem,
+    },
+    Closing {
+        code: u16,
+        reason: &'static str,
+        /// Everything up to here was sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<&'a Cursor>,
+        /// When to come back; for those who may.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    frame_bytes: usize,
+    notifications_per_command: usize,
+    watches: usize,
+    heartbeat_seconds: u64,
+}
+
+impl Message<'_> {
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| unreachable!("our own messages encode: {error}"))
+    }
+}
+
+/// The first message: who one is, where the log stands, what one has.
+pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) -> String {
+    let message = Message::Hello {
+        tenant: &identity.tenant,
+        user: identity.user.as_ref(),
+        epoch: &hello.cursor.epoch,
+        position: hello.cursor.position,
+        cursor: &hello.cursor,
+        counts: hello.counts,
+        channels: &hello.channels,
+        watching: identity.session.as_ref().map(Channel::of_session).into_iter().collect(),
+        limits: Limits {
+            frame_bytes: FRAME_BYTES,
+            notifications_per_command: limits::NOTIFICATIONS_PER_COMMAND,
+            watches: limits::WATCHES_PER_SUBSCRIBER,
+            heartbeat_seconds,
+        },
+    };
+    message.text()
+}
+
+/// Tells a quiet connection how far it is.
+pub(crate) fn heartbeat(cursor: &Cursor) -> String {
+    Message::Heartbeat { position: cursor.position, cursor }.text()
+}
+
+/// What a command came to.
+pub(crate) fn answer(id: &Value, result: &Value) -> String {
+    Message::Answer { id, result }.text()
+}
+
+/// What was wrong with a command.
+pub(crate) fn error(id: &Value, problem: &Problem) -> String {
+    Message::Error { id, problem }.text()
+}
+
+/// The last message of a connection that we close.
+pub(crate) fn closing(close: Close, cursor: Option<&Cursor>, retry_after_ms: Option<u64>) -> String {
+    Message::Closing { code: close.code, reason: close.reason, cursor, retry_after_ms }.text()
+}
