@@ -125,6 +125,20 @@ async fn following_the_log_wakes_for_every_commit_and_begins_wherever_one_likes(
     engine.shutdown().await;
 }
 
+#[test]
+fn an_engine_that_is_dropped_without_a_shutdown_holds_nothing_up() {
+    let directory = tempfile::tempdir().unwrap();
+    for position in [2, 4, 6] {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let engine = runtime.block_on(Engine::start(Options::new(directory.path()))).unwrap();
+        let published =
+            runtime.block_on(engine.publish(&Identity::service(Tenant::default()), draft().into()));
+        assert_eq!(published.unwrap().position, Position(position), "what was accepted before is there");
+        drop(runtime);
+        drop(engine);
+    }
+}
+
 /// Linux refuses to let a file grow beyond `ulimit -f`: a real write error, from the real disk.
 #[tokio::test]
 async fn a_server_whose_disk_fails_stops_with_an_error_and_recovers_when_it_is_started_again() {

@@ -81,6 +81,12 @@ impl Encoding {
     pub(crate) fn new(slot: usize, encode: impl Fn(&Message) -> Bytes + Send + Sync + 'static) -> Self {
         Self { slot, encode: Arc::new(encode) }
     }
+
+    /// Writes a message anew. For one that goes to several, [`Delivery::encoded`] shares the bytes.
+    #[must_use]
+    pub fn encode(&self, message: &Message) -> Bytes {
+        (self.encode)(message)
+    }
 }
 
 impl fmt::Debug for Encoding {
@@ -110,7 +116,7 @@ impl Delivery {
     /// It in an encoding. The first who asks encodes it; everybody else gets the same bytes.
     #[must_use]
     pub fn encoded(&self, encoding: &Encoding) -> &Bytes {
-        self.encoded[encoding.slot].get_or_init(|| (encoding.encode)(&self.message))
+        self.encoded[encoding.slot].get_or_init(|| encoding.encode(&self.message))
     }
 }
 

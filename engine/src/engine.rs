@@ -77,6 +77,8 @@ pub enum StartError {
 }
 
 /// The engine. Cheap to clone; [`shutdown`](Self::shutdown) ends it for all.
+///
+/// Dropped without a shutdown, it ends by itself once the last clone is gone; what was accepted is durable either way.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,

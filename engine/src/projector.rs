@@ -88,15 +88,12 @@ impl Projector {
             runtime.map_err(ViewError::Thread)?.block_on(thread.run(tail, requested, departed, closing))
         };
         let thread = on_thread("tidings-projector", connection, body);
-        let joined = async move {
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            joined.map_err(|_| ViewError::Closed)?.map_err(|_| ViewError::Closed)?
-        };
+        let ended = async move { thread.ended().await.unwrap_or(Err(ViewError::Closed)) };
         if loaded.await.is_err() {
-            joined.await?;
+            ended.await?;
             return Err(ViewError::Closed);
         }
-        Ok((projector, joined))
+        Ok((projector, ended))
     }
 
     /// Asks the thread. `None` when it has ended.

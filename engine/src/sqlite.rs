@@ -26,7 +26,7 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 /// Connections to one database, each on a thread of its own, taking jobs from one queue.
 pub(crate) struct Database {
     jobs: flume::Sender<Job>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread<()>>,
 }
 
 /// The threads of a database are gone.
@@ -91,8 +91,22 @@ impl Drop for Database {
         let (nowhere, _) = flume::bounded(0);
         self.jobs = nowhere;
         for thread in self.threads.drain(..) {
-            let _ = thread.join();
+            let _ = thread.handle.join();
         }
+    }
+}
+
+/// A thread that works with a connection.
+pub(crate) struct Thread<T> {
+    handle: JoinHandle<()>,
+    result: oneshot::Receiver<T>,
+}
+
+impl<T> Thread<T> {
+    /// Waits until it has ended and its connection is closed. Waits as a task does, so that a runtime that is dropped is
+    /// not held up.
+    pub(crate) async fn ended(self) -> Result<T, Closed> {
+        self.result.await.map_err(|_| Closed)
     }
 }
 
@@ -101,16 +115,18 @@ pub(crate) fn on_thread<T: Send + 'static>(
     name: &str,
     mut connection: SqliteConnection,
     body: impl FnOnce(&Connection) -> T + Send + 'static,
-) -> JoinHandle<T> {
+) -> Thread<T> {
     let runtime = Handle::current();
+    let (done, result) = oneshot::channel();
     let builder = std::thread::Builder::new().name(name.to_owned());
-    let thread = builder.spawn(move || {
+    let handle = builder.spawn(move || {
         let result = lend(&runtime, &mut connection, body);
         // A failed close loses nothing: what was committed is in the file or its WAL.
         let _ = runtime.block_on(connection.close());
-        result
+        let _ = done.send(result); // nobody has to wait for it
     });
-    thread.unwrap_or_else(|error| panic!("the system refuses a thread: {error}"))
+    let handle = handle.unwrap_or_else(|error| panic!("the system refuses a thread: {error}"));
+    Thread { handle, result }
 }
 
 #[allow(unsafe_code)]

@@ -166,11 +166,23 @@ impl Snapshot {
         let mut counts: BTreeMap<String, PartCounts> = BTreeMap::new();
         for stream in &self.streams {
             let reading = self.person.reading(stream.id);
-            for offset in reading.listed_unread(stream.head) {
-                counts.entry(entry_at(connection, stream.id, offset)?.1).or_default().unread += 1;
+            // All above the lower watermark in one scan; below it, only what was marked unread.
+            let low = reading.cursor.min(reading.seen);
+            let mut add = |kind: String, offset: Offset| {
+                let (unread, unseen) = (!reading.is_read(offset), !reading.is_seen(offset));
+                if reading.is_listed(offset) && (unread || unseen) {
+                    let part = counts.entry(kind).or_default();
+                    part.unread += u64::from(unread);
+                    part.unseen += u64::from(unseen);
+                }
+            };
+            let mut types = connection.prepare_cached(include_str!("sql/types_after.sql"))?;
+            let mut rows = types.query([stream.id.sql(), low.sql(), stream.head.sql()])?;
+            while let Some(row) = rows.next()? {
+                add(row.get(1)?, Offset::from_sql(row.get(0)?));
             }
-            for offset in reading.listed_unseen(stream.head) {
-                counts.entry(entry_at(connection, stream.id, offset)?.1).or_default().unseen += 1;
+            for offset in reading.listed_unread(low) {
+                add(entry_at(connection, stream.id, offset)?.1, offset);
             }
         }
         Ok(counts)

@@ -176,10 +176,7 @@ async fn is_usable(path: &Path, log: &Log) -> bool {
         return false;
     };
     let thread = on_thread("tidings-view-check", connection, view::checkpoint);
-    let checkpoint = tokio::task::spawn_blocking(move || thread.join()).await;
-    let Ok(Ok(Some(checkpoint))) = checkpoint else {
-        return false;
-    };
+    let Ok(Some(checkpoint)) = thread.ended().await else { return false };
     checkpoint.epoch == *log.epoch() && checkpoint.position <= log.head()
 }
 
@@ -202,10 +199,7 @@ async fn build(
         }
         Ok(())
     });
-    tokio::task::spawn_blocking(move || thread.join())
-        .await
-        .map_err(|_| ViewError::Closed)?
-        .map_err(|_| ViewError::Closed)?
+    thread.ended().await.unwrap_or(Err(ViewError::Closed))
 }
 
 /// Removes a database file and what SQLite keeps beside it.

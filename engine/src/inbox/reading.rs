@@ -82,9 +82,14 @@ impl Reading {
         self.pinned.contains(offset.0)
     }
 
+    /// Whether it is in the list.
+    pub(super) fn is_listed(&self, offset: Offset) -> bool {
+        offset > self.join && !self.hidden.contains(offset.0)
+    }
+
     /// Whether it is this person's, in the list or archived.
     pub(super) fn is_theirs(&self, offset: Offset) -> bool {
-        offset > self.join && (!self.hidden.contains(offset.0) || self.is_archived(offset))
+        self.is_listed(offset) || self.is_archived(offset)
     }
 
     /// Whether a mark would change anything.
@@ -191,11 +196,6 @@ impl Reading {
         let above = descending(self.cursor, most).filter(|offset| !self.read.contains(offset.0));
         let marked = self.marked_unread().rev().skip_while(move |offset| *offset > most);
         above.chain(marked).filter(|offset| !self.hidden.contains(offset.0))
-    }
-
-    /// Unseen offsets in the list, newest first.
-    pub(super) fn listed_unseen(&self, head: Offset) -> impl Iterator<Item = Offset> {
-        descending(self.seen, head).filter(|offset| !self.hidden.contains(offset.0))
     }
 
     /// Archived offsets, at or below `most`, newest first.
@@ -348,10 +348,9 @@ mod tests {
                 list(&mut reading.listed_unread(head)),
                 offsets(&|i| !i.gone && !i.archived && !i.read)
             );
-            assert_eq!(
-                list(&mut reading.listed_unseen(head)),
-                offsets(&|i| !i.gone && !i.archived && !i.seen)
-            );
+            let all = (reading.join.0 + 1..=head.0).rev().map(Offset);
+            let mut unseen = all.filter(|offset| reading.is_listed(*offset) && !reading.is_seen(*offset));
+            assert_eq!(list(&mut unseen), offsets(&|i| !i.gone && !i.archived && !i.seen));
             assert_eq!(list(&mut reading.listed_archived(head)), offsets(&|i| !i.gone && i.archived));
             assert_eq!(
                 list(&mut reading.listed_pinned(head)),

@@ -1,0 +1,21 @@
+//! What it costs to write a message: once for everybody who gets it.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use tidings_benches::{Bench, unicast};
+use tidings_engine::delivery::Message;
+use tidings_engine::inbox::Counts;
+
+fn encode(criterion: &mut Criterion) {
+    let bench = Bench::start();
+    bench.publish([unicast(1)]);
+    let (event, encoding) = (bench.last_event(), bench.engine.json().clone());
+    let notification = Message::Notification { event: event.clone(), counts: true };
+    let counts = Message::Counts(Counts { unread: 17, unseen: 3, position: event.position });
+    let mut group = criterion.benchmark_group("encode");
+    group.bench_function("notification", |bencher| bencher.iter(|| encoding.encode(&notification)));
+    group.bench_function("counts", |bencher| bencher.iter(|| encoding.encode(&counts)));
+    group.finish();
+}
+
+criterion_group!(benches, encode);
+criterion_main!(benches);

@@ -1,0 +1,74 @@
+//! What it costs to fold the log and write the view, as a rebuild does, beside what reading and decoding it alone costs.
+
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tidings_benches::{Bench, broadcast, unicast, user};
+use tidings_engine::command::UpTo;
+use tidings_engine::inbox::Replay;
+use tidings_engine::{Identity, Position, Tenant};
+
+const EVENTS: u64 = 20_000;
+const USERS: usize = 1_000;
+
+/// 70 % unicast, 20 % reads, 10 % broadcast.
+fn fill(bench: &Bench) {
+    for round in 0..EVENTS as usize / 1_000 {
+        bench.publish((0..700).map(|number| unicast((round * 700 + number) % USERS)));
+        bench.publish((0..100).map(|_| broadcast()));
+        bench.runtime.block_on(async {
+            for number in 0..200 {
+                let identity = Identity::person(Tenant::default(), user((round * 200 + number) % USERS));
+                let head = bench.engine.log().head();
+                bench.engine.read_all(&identity, &UpTo::Position(head)).await.expect("a read");
+            }
+        });
+    }
+}
+
+fn fold(criterion: &mut Criterion) {
+    let bench = Bench::start();
+    fill(&bench);
+    // Opened anew, so that nothing comes from memory.
+    let Bench { runtime, engine, directory } = bench;
+    runtime.block_on(engine.shutdown());
+    drop(engine);
+    let options = tidings_engine::Options::new(directory.path());
+    let engine = runtime.block_on(tidings_engine::Engine::start(options)).expect("an engine");
+    let log = engine.log();
+    let head = log.head();
+    let mut group = criterion.benchmark_group("fold");
+    group.sample_size(10).throughput(Throughput::Elements(head.0));
+    group.bench_function("read and decode alone", |bencher| {
+        bencher.iter(|| {
+            let mut tail = log.tail(Position(0));
+            runtime.block_on(async {
+                while tail.position() < head {
+                    tail.next().await.expect("the log is read");
+                }
+            });
+        });
+    });
+    let mut number = 0;
+    group.bench_function("read, decode, fold and write", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..iterations {
+                number += 1;
+                let file = directory.path().join(format!("replay-{number}.db"));
+                runtime.block_on(async {
+                    let replay = Replay::begin(&file, log, 10_000).await.expect("a view");
+                    let begun = Instant::now();
+                    replay.advance_to(head).await.expect("the log is replayed");
+                    spent += begun.elapsed();
+                });
+            }
+            spent
+        });
+    });
+    group.finish();
+    runtime.block_on(engine.shutdown());
+}
+
+criterion_group!(benches, fold);
+criterion_main!(benches);
