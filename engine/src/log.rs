@@ -222,6 +222,8 @@ fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
 }
 
 async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>, closing: CancellationToken) {
+    // However this task ends, unless it was told to: nothing more will be written, and everybody has to know.
+    let alarm = shared.failed.clone().drop_guard();
     loop {
         let first = tokio::select! {
             biased;
@@ -231,12 +233,14 @@ async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>,
             }
             first = queue.recv() => first,
         };
-        let Some(first) = first else { return };
+        let Some(first) = first else {
+            alarm.disarm();
+            return;
+        };
         let group = gather(first, &mut queue);
         if let Err(error) = commit(&shared, group).await {
             tracing::error!(%error, "append failed, no more is accepted");
-            shared.failed.cancel();
-            return; // dropping the queue tells everybody waiting that the outcome is not known
+            return; // dropping the queue tells everybody who waits that the outcome is not known
         }
     }
 }

@@ -31,6 +31,7 @@ use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use problem::Problem;
 use token::Tokens;
@@ -49,6 +50,8 @@ pub struct Context {
     pub tokens: Arc<Tokens>,
     /// Cancelled when connections have to end.
     pub shutdown: CancellationToken,
+    /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
+    pub connections: TaskTracker,
 }
 
 /// A transport that lives on HTTP: it is mounted beside the REST API.
@@ -101,11 +104,13 @@ impl Transport for Http {
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
         let Self { listener, tokens, mounted } = *self;
-        let context = Context { engine, tokens, shutdown: shutdown.clone() };
+        let connections = TaskTracker::new();
+        let context =
+            Context { engine, tokens, shutdown: shutdown.clone(), connections: connections.clone() };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let router = mounted.fold(router(context.clone()), Router::merge);
         async move {
-            server::serve(listener, router, shutdown).await;
+            server::serve(listener, router, connections, shutdown).await;
             Ok(())
         }
         .boxed()

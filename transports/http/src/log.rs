@@ -23,6 +23,8 @@ use crate::{Caller, Context, answer};
 /// Events of a page when the request names no limit, and at most.
 const PAGE_DEFAULT: u64 = 100;
 const PAGE_MOST: u64 = 1_000;
+/// Events looked at for a page at most: those of other tenants are passed over, and a page may be short.
+const SCANNED_MOST: usize = 20_000;
 
 pub(crate) fn router() -> Router<Context> {
     Router::new().route("/v1/log", get(log))
@@ -56,12 +58,13 @@ async fn log(
     let after = after.unwrap_or_default().min(head);
     let mut tail = log.tail(after);
     let mut page = LogPage { events: Vec::new(), next: after, head };
-    while page.events.len() < limit && page.next < head {
+    let last = Position(after.0.saturating_add(SCANNED_MOST as u64)).min(head);
+    while page.events.len() < limit && page.next < last {
         let events = tail.next().await.map_err(|error| {
             tracing::error!(%error, "the event log cannot be read");
             Problem::from(tidings_engine::Error::Internal)
         })?;
-        for event in events.iter().take_while(|event| event.position <= head) {
+        for event in events.iter().take_while(|event| event.position <= last) {
             if page.events.len() == limit {
                 break;
             }

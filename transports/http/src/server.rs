@@ -18,8 +18,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until the shutdown, and then until the last connection has ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    let connections = TaskTracker::new();
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,

@@ -47,7 +47,10 @@ pub(crate) async fn upgrade(
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MOST)
         .max_message_size(FRAME_BYTES)
         .max_frame_size(FRAME_BYTES)
-        .on_upgrade(move |socket| serve(context, identity, socket))
+        .on_upgrade(move |socket| {
+            let connections = context.connections.clone();
+            connections.track_future(serve(context, identity, socket))
+        })
 }
 
 /// The token of `?token=…`.

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what the tests need and passes every one of them: ./test.sh [arguments of cargo test]
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# A C compiler for SQLite, curl for an example, Python for a client that is not ours.
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+command -v curl >/dev/null || missing+=(curl)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if ((${#missing[@]})); then
+  echo "installing ${missing[*]}"
+  if ! command -v apt-get >/dev/null; then
+    echo "these packages are needed, and apt-get is not there to install them: ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=()
+  ((EUID == 0)) || as_root=(sudo)
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
+fi
+if ! target/python/bin/python -c 'import websockets' 2>/dev/null; then
+  python3 -m venv target/python
+  target/python/bin/pip install --quiet --disable-pip-version-check 'websockets==15.0.1'
+fi
+
+exec cargo test --workspace "$@"

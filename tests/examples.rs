@@ -1,0 +1,98 @@
+//! The examples do what they show.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use tidings_http::token::Grant;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use crate::world::{World, in_time, token};
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))
+}
+
+/// A Rust example, built if it is not up to date.
+fn cargo_example(name: &str) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--package", "tidings-examples", "--example", name, "--"]);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn of_ada(world: &World, command: &mut Command) {
+    let scopes = vec!["publish".to_owned()];
+    let grant = Grant { user: Some("ada".to_owned()), scopes, ..Grant::default() };
+    command.env("TIDINGS_URL", world.url("")).env("TIDINGS_TOKEN", token(&grant)).kill_on_drop(true);
+}
+
+/// Building an example takes longer than anything that should happen at once.
+async fn output(mut command: Command) -> String {
+    let Output { status, stdout, stderr } = command.output().await.expect("the example runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let (said, complaint) = (text(stdout), text(stderr));
+    assert!(status.success(), "{said}\n{complaint}");
+    said
+}
+
+#[tokio::test]
+async fn the_engine_can_be_embedded() {
+    let said = output(cargo_example("embedded")).await;
+    assert!(said.contains("durable at position 3"), "{said}");
+    assert!(said.contains(r#"delivered: {"type":"notification""#), "{said}");
+    assert!(said.contains("inbox: 1 notification, 0 unread"), "{said}");
+}
+
+#[tokio::test]
+async fn a_routing_rule_can_be_added() {
+    let said = output(cargo_example("routing_rule")).await;
+    assert_eq!(said, "bob, who is on call, has 1 unread\n");
+}
+
+#[tokio::test]
+async fn a_publisher_retries_without_publishing_twice() {
+    let world = World::start().await;
+    let mut publisher = cargo_example("publisher");
+    of_ada(&world, &mut publisher);
+    let said = output(publisher).await;
+    assert!(said.ends_with("published again: duplicate = true, the same id = true\n"), "{said}");
+}
+
+#[tokio::test]
+async fn curl_publishes_and_listeners_in_rust_and_python_hear_it() {
+    let world = World::start().await;
+    let mut rust = cargo_example("listener");
+    rust.arg("3");
+    let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
+    assert!(python.exists(), "{} is missing: ./test.sh makes it", python.display());
+    let mut script = Command::new(python);
+    script.arg(folder().join("listen.py")).arg("3");
+    let mut listeners = Vec::new();
+    for (mut command, greeting) in [(rust, "0 unread"), (script, "I am ada, with 0 unread")] {
+        of_ada(&world, &mut command);
+        let mut listener = command.stdout(Stdio::piped()).spawn().expect("the listener starts");
+        let mut lines = BufReader::new(listener.stdout.take().expect("an output")).lines();
+        let first = lines.next_line().await.expect("its output").expect("a line");
+        assert_eq!(first, greeting);
+        listeners.push((listener, lines));
+    }
+    let mut publish = Command::new(folder().join("publish.sh"));
+    of_ada(&world, &mut publish);
+    let said = output(publish).await;
+    assert_eq!(said.matches(r#""duplicate":true"#).count(), 1, "{said}");
+    assert!(said.contains("urn:tidings:problem:nobody-addressed"), "{said}");
+    for (mut listener, mut lines) in listeners {
+        let mut heard = Vec::new();
+        let listen = async {
+            while let Some(line) = lines.next_line().await.expect("its output") {
+                heard.push(line.replace('"', ""));
+            }
+            listener.wait().await.expect("it ends")
+        };
+        assert!(in_time("the listener", listen).await.success());
+        for title in ["Booking 17 was accepted", "Order 1 was paid", "Order 1 was shipped"] {
+            assert_eq!(heard.iter().filter(|line| line.ends_with(title)).count(), 1, "{title}: {heard:?}");
+        }
+    }
+}
