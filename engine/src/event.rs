@@ -1,6 +1,6 @@
 //! Events: the facts in the log, and what surrounds each of them.
 //!
-//! An event never changes. What its type looked like in earlier versions is [`codec`]'s business alone.
+//! An event never changes. What its type looked like in earlier versions is `codec`'s business alone.
 
 pub(crate) mod codec;
 
