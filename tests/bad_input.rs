@@ -229,6 +229,21 @@ async fn every_field_of_a_notification_has_its_bounds() {
     let path = "/v1/notifications/batch";
     let answer = send(&world, &Method::POST, path, Some(&service()), JSON, too_many).await;
     answer.is("a batch of 1,001", 422, "invalid-field", Some("notifications"));
+    let answer =
+        send(&world, &Method::POST, path, Some(&service()), JSON, json!(vec![0; 1_001]).to_string()).await;
+    answer.is("a batch of 1,001 that are none", 422, "invalid-field", Some("notifications"));
+    let answer = send(&world, &Method::POST, path, Some(&person("ada")), JSON, json!([0]).to_string()).await;
+    answer.is("a batch without the scope", 403, "forbidden", None);
+    for (body, field) in [
+        (json!(["n", { "users": ["ada"] }]), None),
+        (json!({ "type": "n", "audience": [["ada"], [], []] }), Some("audience")),
+        (json!({ "type": "n", "audience": { "users": ["ada"] }, "action": ["/u"] }), Some("action")),
+        (json!({ "audience": { "users": ["ada"] } }), Some("type")),
+    ] {
+        let path = "/v1/notifications";
+        let answer = send(&world, &Method::POST, path, Some(&service()), JSON, body.to_string()).await;
+        answer.is(&format!("a list is no object: {body}"), 422, "invalid-field", field);
+    }
     assert_eq!(world.log().await.len(), before, "nothing was published");
 }
 

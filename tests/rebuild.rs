@@ -92,6 +92,33 @@ async fn a_view_that_cannot_be_used_is_rebuilt_with_the_same_answers() {
     }
 }
 
+/// Wherever it is damaged: at the start, or when somebody looks, the server finds out and mends it.
+#[tokio::test]
+async fn a_view_of_which_a_page_is_damaged_is_rebuilt() {
+    const PAGE: usize = 4_096;
+    let mut world = World::start().await;
+    live_a_little(&world).await;
+    let before = answers(&world).await;
+    assert!(world.stop().await.success());
+    let view = world.data().join("inbox.db");
+    let pages = std::fs::read(&view).unwrap().len() / PAGE;
+    for page in 1..pages {
+        let mut bytes = std::fs::read(&view).unwrap();
+        let at = (page * PAGE).min(bytes.len() - PAGE);
+        for (index, byte) in bytes[at..at + PAGE].iter_mut().enumerate() {
+            *byte = (index * 31 + page * 7) as u8;
+        }
+        std::fs::write(&view, bytes).unwrap();
+        world.resume().await;
+        if !world.answers_all(&[&person("ada"), &person("bob")]).await {
+            assert!(!world.ended().await.success(), "page {page}: a server that cannot answer stops");
+            world.resume().await;
+        }
+        assert_eq!(answers(&world).await, before, "page {page} of {pages}");
+        assert!(world.stop().await.success(), "page {page}");
+    }
+}
+
 #[tokio::test]
 async fn a_view_that_fell_behind_catches_up() {
     let mut world = World::start().await;
@@ -117,6 +144,10 @@ async fn the_command_rebuilds_while_no_server_runs() {
     let refused = world.command(&["rebuild"]).output().await.unwrap();
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("in use"), "{refused:?}");
+    let mut nowhere = tokio::process::Command::new(crate::world::binary());
+    let nowhere = nowhere.args(["rebuild", "--data-dir", "/nowhere"]).output().await.unwrap();
+    assert!(!nowhere.status.success(), "there is no log to rebuild from");
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("no event log"), "{nowhere:?}");
     assert!(world.stop().await.success());
     let rebuilt = world.command(&["rebuild"]).output().await.unwrap();
     assert!(rebuilt.status.success(), "{rebuilt:?}");

@@ -52,6 +52,26 @@ async fn hello_says_where_the_log_is_and_what_the_user_has() {
 }
 
 #[tokio::test]
+async fn an_answer_comes_after_what_it_changed() {
+    let world = World::start().await;
+    let mut device = world.connect(&person("ada")).await;
+    for _ in 0..50 {
+        let receipt = world.publish(json!({ "type": "note", "audience": { "users": ["ada"] } })).await;
+        let read = json!({ "type": "read", "notifications": [id(&receipt)] });
+        let (answer, heard) = device.ask_and_hear(read).await;
+        assert_eq!(answer["type"], "answer", "{answer}");
+        assert!(heard.iter().any(|message| message["type"] == "read"), "{heard:?}");
+        let ack = json!({ "type": "ack", "upTo": answer["result"]["position"] });
+        device.send(&ack).await;
+    }
+    let (_, heard) = device.ask_and_hear(json!({ "type": "ping" })).await;
+    assert!(
+        heard.iter().all(|message| message["type"] != "error"),
+        "no acknowledgement is refused: {heard:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_bad_token_is_refused_wherever_it_comes() {
     let world = World::start().await;
     for path in ["/v1/ws?token=forged", "/v1/ws?token="] {
@@ -181,15 +201,23 @@ async fn a_server_that_stops_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn frames_that_are_not_text_or_too_large_end_the_connection() {
+async fn a_frame_that_is_none_of_ours_is_answered_with_its_close_code() {
     let world = World::start().await;
-    let mut device = world.connect(&person("ada")).await;
-    device.send_raw(Message::binary(vec![1, 2, 3])).await;
-    assert_eq!(device.expect("closing").await["code"], 1003);
-    let mut device = world.connect(&person("ada")).await;
-    device.send_raw(Message::text("x".repeat(300 * 1024))).await;
-    assert!(device.next().await.is_err());
-    assert_eq!(world.connect(&person("ada")).await.hello["type"], "hello", "and nobody else's");
+    let mut other = world.connect(&person("ada")).await;
+    let large = "x".repeat(300_000);
+    for (frame, code) in [(Message::text(large), 1009), (Message::binary(vec![1, 2, 3]), 1003)] {
+        let mut device = world.connect(&person("ada")).await;
+        device.send_raw(frame.clone()).await;
+        assert_eq!(device.expect("closing").await["code"], code);
+        assert_eq!(device.closed().await, code, "after the hello");
+        let mut device = world.try_connect("/v1/ws").await.unwrap();
+        device.send_raw(frame).await;
+        assert_eq!(device.closed().await, code, "as the first frame");
+    }
+    assert!(
+        other.ask(json!({ "type": "ping" })).await["position"].is_u64(),
+        "it ends nobody else's connection"
+    );
 }
 
 #[tokio::test]

@@ -160,6 +160,25 @@ impl World {
         answer
     }
 
+    /// Whether every query of these people is answered.
+    pub async fn answers_all(&self, tokens: &[&str]) -> bool {
+        for token in tokens {
+            for path in [
+                "/v1/inbox?limit=100",
+                "/v1/inbox?archived=true",
+                "/v1/inbox?pinned=true",
+                "/v1/counts?by=type",
+            ] {
+                let sent = self.request(Method::GET, path, token).send().await;
+                if !sent.is_ok_and(|answer| answer.status().is_success()) {
+                    return false;
+                }
+            }
+        }
+        let members = self.request(Method::GET, "/v1/channels/everyone/members", &service()).send().await;
+        members.is_ok_and(|answer| answer.status().is_success())
+    }
+
     pub async fn get(&self, path: &str, token: &str) -> Value {
         self.ok(Method::GET, path, token, &Value::Null).await
     }
@@ -247,6 +266,17 @@ impl Device {
             }
         };
         in_time("a message", next).await
+    }
+
+    /// The code with which the server closes; what it says before is passed over.
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            match self.next().await {
+                Ok(_) => {}
+                Err(Some(frame)) => return frame.code.into(),
+                Err(None) => panic!("the connection ended without a close frame"),
+            }
+        }
     }
 
     /// The next message of a type; others are passed over.

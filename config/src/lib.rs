@@ -56,6 +56,24 @@ impl Default for LogSettings {
     }
 }
 
+impl LogSettings {
+    /// A word that is no level would be taken for a module's name, and nothing be said at all.
+    fn check(&self) -> Result<(), ConfigError> {
+        const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+        let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+        let sound = self.level.split(',').all(|part| match part.split_once('=') {
+            Some((module, level)) => !module.trim().is_empty() && is_level(level.trim()),
+            None => is_level(part.trim()),
+        });
+        let expected = format!(
+            "expected a level, such as info, or levels by module, such as info,tidings_ws=debug, with {}; got {}",
+            LEVELS.join(", "),
+            self.level
+        );
+        if sound { Ok(()) } else { Err(ConfigError::Value { key: "log.level", expected }) }
+    }
+}
+
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,10 +147,12 @@ pub fn load(
     }
     if let Some(text) = environment("TIDINGS_SECRET") {
         settings.token.secret = Some(text);
+        settings.token.secret_file = None;
     }
     if let Some(text) = environment("LOG_LEVEL") {
         settings.log.level = text;
     }
+    settings.log.check()?;
     settings.token.check()?;
     Ok(settings)
 }
@@ -193,6 +213,7 @@ mod tests {
                 "[token]\nsecret = '01234567890123456789012345678901'\nsecret-file = 'x'",
                 vec!["token.secret-file"],
             ),
+            ("[log]\nlevel = 'loud'", vec!["log.level", "loud", "expected a level"]),
             ("[log]\nformat = 'xml'", vec!["line 2", "unknown variant `xml`", "human"]),
             ("x = ", vec!["line 1"]),
         ] {

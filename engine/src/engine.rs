@@ -15,7 +15,7 @@ use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
 use crate::hub::{Subscriber, SubscriberId, Subscription};
-use crate::inbox::{ViewError, ensure_view, view_path};
+use crate::inbox::{ViewError, discard_view, ensure_view, is_damage, view_path};
 use crate::limits;
 use crate::log::{Append, Log, LogError};
 use crate::names::{Channel, Tenant};
@@ -65,6 +65,12 @@ pub enum StartError {
         /// Which.
         path: PathBuf,
     },
+    /// There is no log in the data directory.
+    #[error("there is no event log in {path}")]
+    NoLog {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The log cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -85,6 +91,7 @@ pub struct Engine {
 }
 
 struct Inner {
+    data: PathBuf,
     log: Log,
     projector: Projector,
     view: Database,
@@ -127,18 +134,25 @@ impl Engine {
         log.append(vec![Append { tenant: Tenant::server(), key: None, facts: vec![started] }]).await?;
 
         ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
-        let (projector, projecting) =
-            Projector::start(&options.data, log.clone(), options.people_kept, closing_projector.clone())
-                .await?;
+        let start = || follow(&options.data, &log, options.people_kept, closing_projector.clone());
+        let (projector, projecting) = match start().await {
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%error, "the inbox view is damaged");
+                ensure_view(&options.data, &log, true, report_progress(log.head())).await?;
+                start().await?
+            }
+            started => started?,
+        };
         let failure = watch::Sender::new(None);
         let projector_task = TaskTracker::new();
-        projector_task.spawn(watch_over(log.clone(), projecting, failure.clone()));
+        projector_task.spawn(watch_over(options.data.clone(), log.clone(), projecting, failure.clone()));
 
         let view =
             Database::open("tidings-view-read", &reading(&view_path(&options.data)), VIEW_READERS).await;
         let epoch = log.epoch().clone();
         let json = Encoding::new(0, move |message| to_json(&epoch, message));
         let inner = Inner {
+            data: options.data,
             log,
             projector,
             view: view.map_err(ViewError::from)?,
@@ -148,23 +162,7 @@ impl Engine {
             life: Life { closing_log, closing_projector, log_task, projector_task, failure },
             _lock: lock,
         };
-        let engine = Self { inner: Arc::new(inner) };
-        engine.catch_up().await?;
-        Ok(engine)
-    }
-
-    /// Waits until the view has everything that was in the log at the start.
-    async fn catch_up(&self) -> Result<(), StartError> {
-        let head = self.log().head();
-        let mut written = self.projector().written.clone();
-        let mut failure = self.inner.life.failure.subscribe();
-        tokio::select! {
-            caught_up = written.wait_for(|position| *position >= head) => {
-                caught_up.map_err(|_| ViewError::Closed)?;
-                Ok(())
-            }
-            _ = failure.wait_for(Option::is_some) => Err(ViewError::Closed.into()),
-        }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The log.
@@ -267,6 +265,11 @@ impl Engine {
         life.projector_task.wait().await;
     }
 
+    /// Ends everything because the view turned out to be damaged: the next start builds it anew.
+    pub(crate) fn fail_view(&self, error: &rusqlite::Error) {
+        give_up_view(&self.inner.data, &self.inner.life.failure, error);
+    }
+
     pub(crate) fn plugins(&self) -> &[Arc<dyn Plugin>] {
         &self.inner.plugins
     }
@@ -288,7 +291,11 @@ fn log_path(data: &Path) -> PathBuf {
 /// Makes the directory and claims it for this process.
 fn lock_directory(data: &Path) -> Result<File, StartError> {
     let failed = |error| StartError::Directory { path: data.to_owned(), error };
-    std::fs::create_dir_all(data).map_err(failed)?;
+    let mut directory = std::fs::DirBuilder::new();
+    directory.recursive(true);
+    #[cfg(unix)] // what is in it is for nobody else's eyes
+    std::os::unix::fs::DirBuilderExt::mode(&mut directory, 0o700);
+    directory.create(data).map_err(failed)?;
     let lock = File::create(data.join("lock")).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -305,6 +312,9 @@ pub async fn rebuild(
     data: &Path,
     progress: impl Fn(Position, Position) + Send + 'static,
 ) -> Result<Position, StartError> {
+    if !log_path(data).exists() {
+        return Err(StartError::NoLog { path: data.to_owned() });
+    }
     let _lock = lock_directory(data)?;
     let store = Arc::new(SqliteStore::open(&log_path(data)).await?);
     // The append task is never run: nothing is written.
@@ -325,8 +335,41 @@ fn report_progress(head: Position) -> impl FnMut(Position) + Send + 'static {
     }
 }
 
+/// Starts the projector, and waits until the view has everything that is in the log now.
+async fn follow(
+    data: &Path,
+    log: &Log,
+    people_kept: Option<usize>,
+    closing: CancellationToken,
+) -> Result<(Projector, impl Future<Output = Result<(), ViewError>> + Send + Unpin + 'static), ViewError> {
+    let (projector, projecting) = Projector::start(data, log.clone(), people_kept, closing).await?;
+    let (mut projecting, head) = (Box::pin(projecting), log.head());
+    let mut written = projector.written.clone();
+    let caught_up = tokio::select! {
+        biased;
+        caught_up = written.wait_for(|position| *position >= head) => caught_up.is_ok(),
+        ended = &mut projecting => return Err(ended.err().unwrap_or(ViewError::Closed)),
+    };
+    if !caught_up {
+        return Err(projecting.await.err().unwrap_or(ViewError::Closed));
+    }
+    Ok((projector, projecting))
+}
+
+fn give_up_view(data: &Path, failure: &watch::Sender<Option<Arc<str>>>, error: &rusqlite::Error) {
+    if failure.borrow().is_some() {
+        return;
+    }
+    tracing::error!(%error, "the inbox view is damaged; the next start builds it anew");
+    if let Err(error) = discard_view(data) {
+        tracing::error!(%error, "the inbox view cannot be removed: run `tidings rebuild`");
+    }
+    failure.send_replace(Some("the inbox view is damaged".into()));
+}
+
 /// Notes why the log or the projector ended, if it was not told to.
 async fn watch_over(
+    data: PathBuf,
     log: Log,
     projecting: impl Future<Output = Result<(), ViewError>>,
     failure: watch::Sender<Option<Arc<str>>>,
@@ -338,7 +381,11 @@ async fn watch_over(
             let _ = projecting.await; // it still hands out what was durable
         }
         ended = &mut projecting => {
-            if let Err(error) = ended {
+            if let Err(ViewError::Database(error)) = &ended
+                && is_damage(error)
+            {
+                give_up_view(&data, &failure, error);
+            } else if let Err(error) = ended {
                 tracing::error!(%error, "the inbox view failed");
                 failure.send_replace(Some(error.to_string().into()));
             }

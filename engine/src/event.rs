@@ -29,6 +29,8 @@ pub struct Event {
     pub entries: Vec<Entry>,
     /// What happened.
     pub fact: Fact,
+    /// The size of its stored form.
+    bytes: usize,
     document: OnceLock<Bytes>,
 }
 
@@ -198,8 +200,9 @@ impl Event {
         recorded_at: Timestamp,
         entries: Vec<Entry>,
         fact: Fact,
+        bytes: usize,
     ) -> Self {
-        Self { position, tenant, recorded_at, entries, fact, document: OnceLock::new() }
+        Self { position, tenant, recorded_at, entries, fact, bytes, document: OnceLock::new() }
     }
 
     /// The notification this event is about, if it published one.
@@ -239,20 +242,9 @@ impl Event {
         Some((&audience.channels, *entry))
     }
 
-    /// Roughly what it takes in memory, for the bound of the ring.
+    /// Roughly what it takes in memory, with the document that may be made of it.
     pub(crate) fn weight(&self) -> usize {
-        let fact = match &self.fact {
-            Fact::NotificationPublished(p) => {
-                let content = &p.notification.content;
-                let names = p.audience.users.len() + p.audience.channels.len() + p.audience.except.len();
-                2 * (content.title.len() + content.body.len()) + 64 * content.data.len() + 32 * names
-            }
-            Fact::Joined(m) | Fact::Left(m) => 32 * (m.users.len() + m.channels.len()),
-            Fact::Read(Read { selection: Selection::Entries(entries), .. }) => 40 * entries.len(),
-            Fact::Marked(_, marked) => 40 * marked.entries.len(),
-            _ => 0,
-        };
-        size_of::<Self>() + 16 * self.entries.len() + fact
+        size_of::<Self>() + 16 * self.entries.len() + 3 * self.bytes
     }
 }
 
@@ -274,10 +266,10 @@ impl Fact {
 }
 
 impl Audience {
-    /// The channel addressed, if it is one alone.
+    /// The channel addressed, if it is one and nothing else: who was addressed by name need not know of the channel.
     fn only_channel(&self) -> Option<&Channel> {
         match self.channels.as_slice() {
-            [channel] => Some(channel),
+            [channel] if self.users.is_empty() => Some(channel),
             _ => None,
         }
     }

@@ -17,6 +17,8 @@ pub(crate) use page::Snapshot;
 pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
 pub(crate) use person::Person;
 pub use projection::ViewError;
-pub(crate) use projection::{Projection, SharedFold, ensure_view, path_in as view_path};
+pub(crate) use projection::{
+    Projection, SharedFold, discard as discard_view, ensure_view, is_damage, path_in as view_path,
+};
 pub use replay::Replay;
 pub(crate) use view::members;

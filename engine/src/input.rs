@@ -2,7 +2,12 @@
 //!
 //! Never panics and never recurses deeper than [`limits::JSON_DEPTH`].
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::limits;
 
@@ -26,6 +31,7 @@ impl FieldError {
     pub fn within(mut self, outer: &str) -> Self {
         self.field = match self.field.as_str() {
             "" => outer.to_owned(),
+            inner if outer.is_empty() => inner.to_owned(),
             inner if inner.starts_with('[') => format!("{outer}{inner}"),
             inner => format!("{outer}.{inner}"),
         };
@@ -47,7 +53,7 @@ pub enum InputError {
     Field(FieldError),
 }
 
-/// Parses a JSON text.
+/// Parses a JSON object.
 ///
 /// # Errors
 /// [`InputError`], with the path of the field that did not fit.
@@ -55,7 +61,8 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, InputError> {
     if depth(text) > limits::JSON_DEPTH {
         return Err(InputError::TooDeep);
     }
-    serde_json::from_slice(text).map_err(|error| explain::<T>(text, &error))
+    let parsed = serde_json::from_slice::<Object<T>>(text).map(|Object(value)| value);
+    parsed.map_err(|error| explain::<T>(text, &error))
 }
 
 /// Takes JSON that was parsed already into a type.
@@ -63,7 +70,50 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, InputError> {
 /// # Errors
 /// The field that did not fit.
 pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, FieldError> {
-    serde_path_to_error::deserialize(value).map_err(|error| located(&error))
+    let parsed = serde_path_to_error::deserialize::<_, Object<T>>(value);
+    parsed.map(|Object(value)| value).map_err(|error| located(&error))
+}
+
+/// For a field that holds an object: `#[serde(deserialize_with = "object")]`. Serde would take a list of the values of
+/// its fields as well, which nobody means.
+///
+/// # Errors
+/// When it is something else, or not as `T` expects.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// The same for a field that may be missing or `null`.
+///
+/// # Errors
+/// As [`object`].
+pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<Object<T>>::deserialize(deserializer).map(|object| object.map(|Object(value)| value))
+}
+
+/// A value that was given as a JSON object.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
 }
 
 /// Parses again, slowly, to learn which field was wrong.
@@ -72,7 +122,7 @@ fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Input
         return InputError::Malformed(error.to_string());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+    match serde_path_to_error::deserialize::<_, Object<T>>(&mut deserializer) {
         Ok(_) => InputError::Malformed(error.to_string()),
         Err(error) => InputError::Field(located(&error)),
     }
@@ -81,7 +131,24 @@ fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Input
 fn located(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
     let path = error.path().to_string();
     let field = if path == "." { String::new() } else { path };
-    FieldError::new(field, without_place(&error.inner().to_string()))
+    let message = without_place(&error.inner().to_string());
+    match in_ticks(&message, "missing field ").or_else(|| in_ticks(&message, "duplicate field ")) {
+        Some(missing) => FieldError::new(missing, plain(&message)).within(&field),
+        None => FieldError::new(field, plain(&message)),
+    }
+}
+
+/// The name in ticks that follows a beginning.
+fn in_ticks<'m>(message: &'m str, beginning: &str) -> Option<&'m str> {
+    message.strip_prefix(beginning)?.strip_prefix('`')?.strip_suffix('`')
+}
+
+/// serde's words for numbers, in plain ones.
+fn plain(message: &str) -> String {
+    match message.rsplit_once("expected ") {
+        Some((before, "usize" | "u64" | "u32" | "i64")) => format!("{before}expected a whole number"),
+        _ => message.to_owned(),
+    }
 }
 
 /// serde_json's message without ` at line 1 column 20`: the path says it better.
@@ -131,8 +198,9 @@ mod tests {
         assert_eq!(field_of(r#"{"users":["ada",7]}"#).field, "users[1]");
         assert!(field_of(r#"{"users":["ada",""]}"#).detail.contains("1 to 128 bytes"));
         assert!(field_of(r#"{"users":[],"extra":1}"#).detail.contains("unknown field `extra`"));
-        assert!(field_of("{}").detail.contains("missing field `users`"));
-        assert_eq!(field_of("[1]").field, "[0]");
+        assert_eq!(field_of("{}"), FieldError::new("users", "missing field `users`"));
+        assert_eq!(field_of(r#"{"users":[],"users":[]}"#).field, "users");
+        assert!(field_of("[[\"ada\"]]").detail.contains("expected an object"));
     }
 
     #[test]

@@ -24,11 +24,11 @@ pub use tail::{Tail, TailError};
 
 /// Commands that may wait for the append task. More than that means the disk does not keep up.
 const QUEUED_COMMANDS: usize = 8_192;
-/// Commands that share a commit at most: beyond that, sharing saves nothing and only makes the first wait.
+/// With this many commands a commit takes no more: beyond that, sharing saves nothing and only makes the first wait.
 const COMMANDS_PER_COMMIT: usize = 1_024;
 /// Bytes of events that may wait: a few batches of the largest size.
 const QUEUED_BYTES: usize = 64 << 20;
-/// Bytes that share a commit at most.
+/// With this many bytes a commit takes no more.
 const BYTES_PER_COMMIT: usize = 4 << 20;
 /// How long a command waits for a place in the queue before it is refused.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(2);
@@ -101,10 +101,7 @@ impl Item {
     }
 
     fn bytes(&self) -> usize {
-        self.events
-            .iter()
-            .map(|event| event.envelope.len() + event.payload.as_ref().map_or(0, String::len))
-            .sum()
+        self.events.iter().map(NewEvent::bytes).sum()
     }
 }
 
@@ -176,9 +173,9 @@ impl Log {
         let bytes = items.iter().map(Item::bytes).sum();
         let (reply, answer) = oneshot::channel();
         let submission = Submission { items, recorded_at, reply, _room: self.room_for(bytes).await? };
-        self.queue.try_send(submission).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LogError::Busy,
-            mpsc::error::TrySendError::Closed(_) => LogError::Closed,
+        self.queue.send_timeout(submission, QUEUE_PATIENCE).await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => LogError::Busy,
+            mpsc::error::SendTimeoutError::Closed(_) => LogError::Closed,
         })?;
         answer.await.map_err(|_| LogError::OutcomeUnknown)
     }
@@ -265,19 +262,26 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
     for submission in group {
         let mut commands = Vec::with_capacity(submission.items.len());
         for Item { mut command, events } in submission.items {
+            let sizes: Vec<usize> = events.iter().map(NewEvent::bytes).collect();
             items.push(AppendItem { tenant: command.tenant.clone(), key: command.key.take(), events });
-            commands.push(command);
+            commands.push((command, sizes));
         }
         waiting.push((commands, submission.recorded_at, submission.reply));
     }
-    let mut outcomes = shared.store.append(items).await?.into_iter();
+    let count = items.len();
+    let outcomes = shared.store.append(items).await?;
+    if outcomes.len() != count {
+        let wrong = format!("it gave {} outcomes for {count} items", outcomes.len());
+        return Err(StoreError::Other(wrong.into()));
+    }
+    let mut outcomes = outcomes.into_iter();
     let mut committed = Vec::new();
     let mut answers = Vec::with_capacity(waiting.len());
     for (commands, recorded_at, reply) in waiting {
         let appended: Vec<Appended> = commands
             .into_iter()
             .zip(&mut outcomes)
-            .map(|(command, outcome)| settle(command, recorded_at, outcome, &mut committed))
+            .map(|((command, sizes), outcome)| settle(command, &sizes, recorded_at, outcome, &mut committed))
             .collect();
         answers.push((reply, appended));
     }
@@ -291,6 +295,7 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
 /// Turns what was asked and where it went into events.
 fn settle(
     command: Append,
+    sizes: &[usize],
     recorded_at: Timestamp,
     outcome: AppendOutcome,
     committed: &mut Events,
@@ -301,9 +306,10 @@ fn settle(
         AppendOutcome::Appended { first, entries } => {
             let places = (first.0..).map(Position).zip(entries);
             let events: Events = places
-                .zip(command.facts)
-                .map(|((position, entries), fact)| {
-                    Arc::new(Event::new(position, command.tenant.clone(), recorded_at, entries, fact))
+                .zip(command.facts.into_iter().zip(sizes))
+                .map(|((position, entries), (fact, bytes))| {
+                    let tenant = command.tenant.clone();
+                    Arc::new(Event::new(position, tenant, recorded_at, entries, fact, *bytes))
                 })
                 .collect();
             committed.extend(events.iter().cloned());

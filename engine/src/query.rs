@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::EntryRef;
 use crate::hub::{ChannelPresence, Presence};
-use crate::inbox::{Counts, InboxItem, InboxPage, InboxQuery, PartCounts, Snapshot};
+use crate::inbox::{Counts, InboxItem, InboxPage, InboxQuery, PartCounts, Snapshot, is_damage};
 use crate::limits;
 use crate::names::{Channel, UserId, UserKey};
 use crate::notification::NotificationId;
@@ -187,6 +187,14 @@ impl Engine {
         Ok(head)
     }
 
+    /// Waits until everything up to a position has been put into the mailboxes of those it concerns.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn settle_at(&self, position: Position) -> Result<(), Error> {
+        self.reach(position).await
+    }
+
     async fn own_snapshot(&self, identity: &Identity, at_least: Position) -> Result<Snapshot, Error> {
         let key = self.admit(identity).await?;
         self.snapshot(&key, at_least.max(self.log().head())).await
@@ -236,7 +244,11 @@ impl Engine {
     ) -> Result<T, Error> {
         let read = self.view().call(job).await.map_err(|_| Error::Stopping)?;
         read.map_err(|error| {
-            tracing::error!(%error, "the inbox view cannot be read");
+            if is_damage(&error) {
+                self.fail_view(&error);
+            } else {
+                tracing::error!(%error, "the inbox view cannot be read");
+            }
             Error::Internal
         })
     }

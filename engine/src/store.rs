@@ -32,7 +32,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// After an error it is *not known* whether anything was written. The caller must stop and reopen the store.
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>>;
 
-    /// The events after a position, at most `limit` of them, in order.
+    /// The events after a position, at most `limit` of them, in order. Fewer, though at least one if there is any, when
+    /// they are large.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -167,6 +168,22 @@ pub struct StoredEvent {
     pub payload: Option<String>,
     /// Where it was numbered.
     pub entries: Vec<Entry>,
+}
+
+impl NewEvent {
+    /// The size of what is kept of it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.envelope.len() + self.payload.as_ref().map_or(0, String::len)
+    }
+}
+
+impl StoredEvent {
+    /// The size of what is kept of it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.envelope.len() + self.payload.as_ref().map_or(0, String::len)
+    }
 }
 
 /// Why a store failed.

@@ -175,16 +175,19 @@ impl Model {
             .filter(|(_, by)| by.contains(&Maker::Claims))
             .map(|(c, _)| c.clone())
             .collect();
+        let is_newer = stranger || person.claims_of.is_none_or(|newest| newest < issued_at);
         let outdated = person.claims_of.is_some_and(|newest| newest > issued_at);
         // A token that changes nothing is not recorded, so it does not become the newest.
-        if outdated || had == *channels {
+        let changes = if is_newer { had != *channels } else { !channels.is_subset(&had) };
+        if outdated || !changes {
             return;
         }
         person.claims_of = Some(issued_at);
         for channel in channels {
             self.join(user, channel, Maker::Claims);
         }
-        for channel in had.iter().filter(|channel| !channels.contains(*channel)) {
+        // One of the same second takes nothing back.
+        for channel in had.iter().filter(|channel| is_newer && !channels.contains(*channel)) {
             self.leave(user, channel, Maker::Claims);
         }
     }

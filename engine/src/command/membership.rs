@@ -147,10 +147,10 @@ fn admission(identity: &Identity, user: &UserId, person: &crate::inbox::Person) 
     if !person.is_known() && joining.is_empty() {
         joining.push(Channel::everyone());
     }
-    let leaving: Vec<Channel> = match identity.issued_at {
-        Some(_) => had.difference(&wanted).cloned().collect(),
-        None => Vec::new(),
-    };
+    // Only a newer token takes anything back, so that two of the same second do not fight.
+    let is_newer = identity.issued_at.is_some_and(|issued| newest.is_none_or(|newest| issued > newest));
+    let leaving: Vec<Channel> =
+        if is_newer { had.difference(&wanted).cloned().collect() } else { Vec::new() };
     let membership = |channels: Vec<Channel>| {
         let (users, issued_at) = (vec![user.clone()], identity.issued_at);
         (!channels.is_empty()).then_some(Membership { users, channels, by: Maker::Claims, issued_at })

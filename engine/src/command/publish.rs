@@ -102,7 +102,6 @@ impl Engine {
             let added = rule.route(tenant, draft, &audience).map_err(failed)?;
             audience.users.extend(added.users);
             audience.channels.extend(added.channels);
-            audience.except.extend(added.except);
         }
         let mut audience = audience.settled();
         // Whom the publisher leaves out is not brought back by a rule.

@@ -176,7 +176,8 @@ fn decode_with(upcasts: &[Upcast], stored: StoredEvent) -> Result<Event, DecodeE
     if !matches!(fact, Fact::Unknown(_)) && stored.version > fact.version() {
         return Err(failed("it was written by a newer version of tidings".to_owned()));
     }
-    Ok(Event::new(stored.position, stored.tenant, stored.recorded_at, stored.entries, fact))
+    let bytes = stored.bytes();
+    Ok(Event::new(stored.position, stored.tenant, stored.recorded_at, stored.entries, fact, bytes))
 }
 
 fn decode_fact(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Fact, serde_json::Error> {

@@ -21,6 +21,8 @@ pub(crate) struct Fold {
     position: Position,
     shared: SharedStreams,
     people: HashMap<UserKey, Kept>,
+    /// How many of them are pinned.
+    pinned: usize,
     /// Counts up with every use, so that those unused for longest can be forgotten.
     clock: AtomicU64,
 }
@@ -108,23 +110,27 @@ impl Fold {
     /// Keeps a person in memory while a connection of theirs is open.
     pub(crate) fn pin(&mut self, key: &UserKey) {
         if let Some(kept) = self.people.get_mut(key) {
+            self.pinned += usize::from(kept.pins == 0);
             kept.pins += 1;
         }
     }
 
     pub(crate) fn unpin(&mut self, key: &UserKey) {
         if let Some(kept) = self.people.get_mut(key) {
+            self.pinned -= usize::from(kept.pins == 1);
             kept.pins = kept.pins.saturating_sub(1);
         }
     }
 
-    /// Forgets people unused for longest, once there are more than `most` in memory. What they have is in the view.
+    /// Forgets people unused for longest, once there are more than `most` in memory who are not connected. What they have
+    /// is in the view.
     pub(super) fn forget(&mut self, most: usize) {
-        if self.people.len() <= most {
+        let idle = self.people.len() - self.pinned;
+        if idle <= most {
             return;
         }
         // A tenth more than needed, so that this is not done for every newcomer.
-        let surplus = self.people.len() - most + most / 10;
+        let surplus = idle - most + most / 10;
         let idle = self.people.iter().filter(|(_, kept)| kept.pins == 0);
         let mut idle: Vec<(u64, UserKey)> =
             idle.map(|(key, kept)| (kept.used.load(Ordering::Relaxed), key.clone())).collect();

@@ -49,6 +49,38 @@ pub enum ViewError {
     Closed,
 }
 
+impl ViewError {
+    /// Whether the view itself is at fault, so that it has to be built anew: whatever is not its surroundings.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Database(error) if is_damage(error))
+    }
+}
+
+/// Whether an error of the view's database says that it is damaged, not that the disk or the system is in trouble.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OperationInterrupted, OutOfMemory,
+        PermissionDenied, ReadOnly, SystemIoFailure,
+    };
+    let surroundings = [
+        CannotOpen,
+        DatabaseBusy,
+        DatabaseLocked,
+        DiskFull,
+        OperationInterrupted,
+        OutOfMemory,
+        PermissionDenied,
+        ReadOnly,
+        SystemIoFailure,
+    ];
+    error.sqlite_error_code().is_none_or(|code| !surroundings.contains(&code))
+}
+
+/// Removes a view, so that the next start builds it anew.
+pub(crate) fn discard(data: &Path) -> Result<(), ViewError> {
+    remove(&path_in(data))
+}
+
 /// A fold that many read and one thread writes.
 #[derive(Clone, Default)]
 pub(crate) struct SharedFold(Arc<RwLock<Fold>>);
@@ -131,7 +163,9 @@ impl<'c> Projection<'c> {
     /// A person as they are now, in memory from here on.
     pub(crate) fn snapshot(&self, key: &UserKey) -> Result<Snapshot, ViewError> {
         self.bring(key)?;
-        Snapshot::of(&self.fold.read(), key).ok_or(ViewError::Closed)
+        let snapshot = Snapshot::of(&self.fold.read(), key).ok_or(ViewError::Closed);
+        self.fold.write().forget(self.people_kept);
+        snapshot
     }
 
     /// Keeps a person in memory while a connection of theirs is open.

@@ -58,7 +58,7 @@ mod tests {
 
     fn event(position: u64) -> Arc<Event> {
         let fact = Fact::Started(Started { version: String::new() });
-        Arc::new(Event::new(Position(position), Tenant::server(), crate::log::now(), Vec::new(), fact))
+        Arc::new(Event::new(Position(position), Tenant::server(), crate::log::now(), Vec::new(), fact, 0))
     }
 
     fn positions(events: Option<Events>) -> Option<Vec<u64>> {

@@ -3,6 +3,7 @@
 //! One connection writes, in transactions that fsync; others only read. Numbers come from SQL inside the append.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -23,20 +24,23 @@ use crate::sqlite::{Closed, Connection, Database, reading, writing};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
-/// Connections that read: one for the tail of whoever falls behind, one for everything else.
+/// Connections that read, so that a long read does not hold up every other one.
 const READERS: usize = 2;
 /// How long an idempotency key is kept.
 pub const KEYS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often keys that are older are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// Keys forgotten at a time, so that no append waits for long.
-const FORGET_AT_ONCE: usize = 2_000;
+/// Keys forgotten at a time, so that no append waits for long. While there are more, every append forgets as many.
+const FORGET_AT_ONCE: usize = 500;
+/// Bytes of events read at a time, roughly.
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// The event log in a SQLite file.
 pub struct SqliteStore {
     writer: Database,
     readers: Database,
-    forgot_at: AtomicI64,
+    /// When no more old keys were found.
+    forgot_at: Arc<AtomicI64>,
 }
 
 impl SqliteStore {
@@ -52,17 +56,14 @@ impl SqliteStore {
         let writer = Database::open("tidings-log", &options, 1).await?;
         writer.call(prepare).await??;
         let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
-        Ok(Self { writer, readers, forgot_at: AtomicI64::new(0) })
+        Ok(Self { writer, readers, forgot_at: Arc::default() })
     }
 
     /// When the keys of this moment are too old, if it is time to look.
     fn forget_before(&self) -> Option<i64> {
         let now = Timestamp::now().as_millisecond();
         let due = now - self.forgot_at.load(Ordering::Relaxed) >= FORGET_EVERY.as_millis() as i64;
-        due.then(|| {
-            self.forgot_at.store(now, Ordering::Relaxed);
-            now - KEYS_KEPT.as_millis() as i64
-        })
+        due.then(|| now - KEYS_KEPT.as_millis() as i64)
     }
 }
 
@@ -84,8 +85,15 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
 impl EventStore for SqliteStore {
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>> {
         async move {
-            let forget_before = self.forget_before();
-            self.writer.call(move |connection| append(connection, &items, forget_before)).await?
+            let (forget_before, forgot_at) = (self.forget_before(), self.forgot_at.clone());
+            let job = move |connection: &Connection| {
+                let (outcomes, forgotten) = append(connection, &items, forget_before)?;
+                if forgotten < FORGET_AT_ONCE && forget_before.is_some() {
+                    forgot_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
+                }
+                Ok(outcomes)
+            };
+            self.writer.call(job).await?
         }
         .boxed()
     }
@@ -95,7 +103,16 @@ impl EventStore for SqliteStore {
             let job = move |connection: &Connection| {
                 let mut statement = connection.prepare_cached(include_str!("sqlite/read_events.sql"))?;
                 let rows = statement.query_and_then(params![after.sql(), limit as i64], stored_event)?;
-                rows.collect()
+                let (mut events, mut bytes) = (Vec::new(), 0);
+                for event in rows {
+                    let event = event?;
+                    bytes += event.bytes();
+                    events.push(event);
+                    if bytes > BYTES_AT_ONCE {
+                        break;
+                    }
+                }
+                Ok(events)
             };
             self.readers.call(job).await?
         }
@@ -145,7 +162,7 @@ fn append(
     connection: &Connection,
     items: &[AppendItem],
     forget_before: Option<i64>,
-) -> Result<Vec<AppendOutcome>, StoreError> {
+) -> Result<(Vec<AppendOutcome>, usize), StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut head: i64 =
         transaction.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
@@ -154,12 +171,13 @@ fn append(
         outcomes.push(append_item(&transaction, item, &mut head)?);
     }
     transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([head])?;
+    let mut forgotten = 0;
     if let Some(before) = forget_before {
         let mut forget = transaction.prepare_cached(include_str!("sqlite/forget_keys.sql"))?;
-        forget.execute(params![before, FORGET_AT_ONCE as i64])?;
+        forgotten = forget.execute(params![before, FORGET_AT_ONCE as i64])?;
     }
     transaction.commit()?; // fsync before anybody is answered: promise 1
-    Ok(outcomes)
+    Ok((outcomes, forgotten))
 }
 
 /// Claims the key first, so that an item that is not appended takes no position.
@@ -280,8 +298,6 @@ impl From<Closed> for StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::conformance::{OpenStore, event_store};
 

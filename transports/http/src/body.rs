@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidings_engine::input;
@@ -38,8 +39,15 @@ impl<T: DeserializeOwned> FromRequest<Context> for Json<T> {
 pub(crate) async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
     let whole = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, most));
     let bytes = whole.await.map_err(|_| Problem::timeout())?;
-    // A body that breaks off has nobody left to read the answer.
-    bytes.map_err(|_| Problem::too_large(most))
+    bytes.map_err(|error| {
+        let too_large =
+            std::error::Error::source(&error).is_some_and(|source| source.is::<LengthLimitError>());
+        if too_large {
+            Problem::too_large(most)
+        } else {
+            Problem::malformed("expected the whole body, got a part of it")
+        }
+    })
 }
 
 /// The media type of the body without its parameters, in lower case; empty when none is given.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tidings_engine::access::Scope;
 use tidings_engine::event::Event;
 use tidings_engine::log::Tail;
-use tidings_engine::{Position, Tenant};
+use tidings_engine::{Identity, Position, Tenant};
 
 use crate::params::Params;
 use crate::problem::Problem;
@@ -53,7 +53,7 @@ async fn log(
     let head = log.head();
     if follow {
         let tail = log.tail(after.unwrap_or(head).min(head));
-        return Ok(lines(tail, identity.tenant, context.shutdown));
+        return Ok(lines(tail, identity, context.shutdown));
     }
     let after = after.unwrap_or_default().min(head);
     let mut tail = log.tail(after);
@@ -80,18 +80,25 @@ fn concerns(event: &Event, tenant: &Tenant) -> bool {
     event.tenant == *tenant || event.is_of_server()
 }
 
-/// A stream of lines that ends when the server stops, or when the log cannot be followed.
-fn lines(tail: Tail, tenant: Tenant, shutdown: tokio_util::sync::CancellationToken) -> Response {
-    let lines = stream::unfold((tail, tenant, shutdown), |(mut tail, tenant, shutdown)| async move {
+/// A stream of lines that ends when the token does, when the server stops, or when the log cannot be followed.
+fn lines(tail: Tail, identity: Identity, shutdown: tokio_util::sync::CancellationToken) -> Response {
+    let expires_at = identity.expires_at;
+    let end = Box::pin(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = crate::token::expiry(expires_at) => {}
+        }
+    });
+    let lines = stream::unfold((tail, identity.tenant, end), |(mut tail, tenant, mut end)| async move {
         loop {
             let events = tokio::select! {
-                () = shutdown.cancelled() => return None,
+                () = &mut end => return None,
                 events = tail.next() => events.ok()?,
             };
             let own = events.iter().filter(|event| concerns(event, &tenant));
             let text: String = own.map(|event| format!("{}\n", event.to_json())).collect();
             if !text.is_empty() {
-                return Some((Ok::<_, Infallible>(Bytes::from(text)), (tail, tenant, shutdown)));
+                return Some((Ok::<_, Infallible>(Bytes::from(text)), (tail, tenant, end)));
             }
         }
     });

@@ -1,8 +1,8 @@
 //! Tokens: JSON Web Tokens (RFC 7519), verified against a configured key, and what their claims mean.
 //!
-//! The algorithm is fixed by the key, never by the token's header. A refusal says nothing about why.
+//! The algorithm is fixed by the key, never by the token's header. A refusal says nothing about why; the log does.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
@@ -14,6 +14,9 @@ use crate::problem::Problem;
 
 /// Bytes of a token at most: more than any has that fits into a header.
 const TOKEN_BYTES: usize = 8 * 1024;
+
+/// A clock may be set: however long a token lasts, it is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Why tokens cannot be verified this way.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,7 @@ impl Tokens {
     /// [`Problem::unauthorized`], whatever is wrong; the log says more, though never the token.
     pub fn verify(&self, token: &str) -> Result<Identity, Problem> {
         self.explain(token).map_err(|reason| {
-            tracing::debug!(reason, "token refused");
+            tracing::info!(reason, "token refused");
             Problem::unauthorized()
         })
     }
@@ -79,41 +82,55 @@ impl Tokens {
             return Err(format!("the token has more than {TOKEN_BYTES} bytes"));
         }
         let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
-        self.identity(&decoded.map_err(|error| error.to_string())?.claims)
+        let decoded = decoded.map_err(|error| error.to_string())?;
+        // RFC 7515, 4.1.11: who does not understand all of these must refuse. We understand none.
+        if let Some(extensions) = decoded.header.crit {
+            return Err(format!("the token needs what is not supported: {}", extensions.join(", ")));
+        }
+        self.identity(&decoded.claims)
     }
 
     fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, String> {
         let names = &self.claims;
         let find = |name: &str| find(claims, name);
-        let user =
-            find(&names.user).map(|value| parse::<UserId>(&names.user, &text_of(value))).transpose()?;
-        let session = find(&names.session)
-            .map(|value| parse::<SessionId>(&names.session, &text_of(value)))
-            .transpose()?;
-        let tenant =
-            find(&names.tenant).map(|value| parse::<Tenant>(&names.tenant, &text_of(value))).transpose()?;
-        let roles = find(&names.roles).map(texts_of).unwrap_or_default();
-        let channels = find(&names.channels).map(texts_of).unwrap_or_default();
-        if roles.len() > limits::ROLES_PER_TOKEN || channels.len() > limits::PATTERNS_PER_TOKEN {
-            return Err("too many roles or channels".to_owned());
+        let user = find(&names.user).map(|value| one::<UserId>(&names.user, value)).transpose()?;
+        let session =
+            find(&names.session).map(|value| one::<SessionId>(&names.session, value)).transpose()?;
+        let tenant = find(&names.tenant).map(|value| one::<Tenant>(&names.tenant, value)).transpose()?;
+        let texts = |name: &str| find(name).map_or(Ok(Vec::new()), |value| texts_of(name, value));
+        let (roles, channels, scopes) =
+            (texts(&names.roles)?, texts(&names.channels)?, texts(&names.scopes)?);
+        let most = (limits::ROLES_PER_TOKEN, limits::PATTERNS_PER_TOKEN);
+        if roles.len() > most.0 || channels.len() > most.1 {
+            return Err(format!("expected at most {} roles and {} channels", most.0, most.1));
         }
         let leeway = i64::try_from(self.validation.leeway).unwrap_or_default();
-        let scopes = find(&names.scopes).map(texts_of).unwrap_or_default();
         let scopes: Vec<&str> = scopes.iter().flat_map(|scopes| scopes.split_whitespace()).collect();
         Ok(Identity {
             tenant: tenant.unwrap_or_default(),
             user,
-            roles: roles.iter().map(|role| parse::<Role>(&names.roles, role)).collect::<Result<_, _>>()?,
+            // A role that can be no channel's name makes no membership, and is no reason to keep its holder out.
+            roles: roles.iter().filter_map(|role| role.parse::<Role>().ok()).collect(),
             session,
             channels: channels.iter().map(|text| parse(&names.channels, text)).collect::<Result<_, _>>()?,
             scopes: Scopes { publish: scopes.contains(&"publish"), admin: scopes.contains(&"admin") },
-            issued_at: claims.get("iat").and_then(seconds),
+            issued_at: claims.get("iat").map(|at| seconds(at).ok_or("iat is not a time")).transpose()?,
             expires_at: claims
                 .get("exp")
                 .and_then(seconds)
                 .ok_or("exp is not a time")?
                 .saturating_add(leeway),
         })
+    }
+}
+
+/// Waits until a time in seconds since 1970, by the clock of the wall: that of [`Identity::expires_at`].
+pub async fn expiry(expires_at: i64) {
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let left = expires_at.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+        let Some(left) = u64::try_from(left).ok().filter(|left| *left > 0) else { return };
+        tokio::time::sleep(Duration::from_secs(left).min(LOOK_AGAIN)).await;
     }
 }
 
@@ -193,15 +210,24 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(claim: &str, text: &str) 
     text.parse().map_err(|error: T::Err| format!("claim {claim}: {error}"))
 }
 
-/// Text as it is, anything else as JSON: a user's id may be a number.
-fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn one<T: std::str::FromStr<Err: std::fmt::Display>>(claim: &str, value: &Value) -> Result<T, String> {
+    parse(claim, &text_of(claim, value)?)
 }
 
-fn texts_of(value: &Value) -> Vec<String> {
+/// A text, or a whole number in its digits: an id may be one. Numbers that JSON libraries round are none.
+fn text_of(claim: &str, value: &Value) -> Result<String, String> {
     match value {
-        Value::Array(values) => values.iter().map(text_of).collect(),
-        one => vec![text_of(one)],
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
+        other => Err(format!("claim {claim}: expected a text or a whole number, got {other}")),
+    }
+}
+
+/// A list, or a single one of what could be in it.
+fn texts_of(claim: &str, value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Array(values) => values.iter().map(|value| text_of(claim, value)).collect(),
+        one => Ok(vec![text_of(claim, one)?]),
     }
 }
 
@@ -284,9 +310,24 @@ mod tests {
             ),
             ("odd user", signed(Algorithm::HS256, SECRET, &json!({"sub": "", "exp": later()}))),
             (
-                "odd role",
-                signed(Algorithm::HS256, SECRET, &json!({"sub": "ada", "roles": ["a b"], "exp": later()})),
+                "a user who is rounded",
+                signed(Algorithm::HS256, SECRET, &json!({"sub": 1e20, "exp": later()})),
             ),
+            ("a user who is none", signed(Algorithm::HS256, SECRET, &json!({"sub": true, "exp": later()}))),
+            (
+                "odd roles",
+                signed(Algorithm::HS256, SECRET, &json!({"sub": "ada", "roles": {}, "exp": later()})),
+            ),
+            (
+                "odd time",
+                signed(Algorithm::HS256, SECRET, &json!({"sub": "ada", "iat": "now", "exp": later()})),
+            ),
+            ("what it needs is not supported", {
+                let mut header = Header::new(Algorithm::HS256);
+                header.crit = Some(vec!["b64".to_owned()]);
+                let claims = json!({"sub": "ada", "exp": later()});
+                jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+            }),
             (
                 "odd pattern",
                 signed(Algorithm::HS256, SECRET, &json!({"sub": "ada", "channels": ["*"], "exp": later()})),
@@ -334,6 +375,10 @@ mod tests {
         let identity = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap();
         assert_eq!(identity.user.unwrap().as_str(), "4711");
         assert_eq!(identity.roles[0].as_str(), "ADMIN");
+        let claims = json!({"userId": u64::MAX, "role": ["Key User", "ADMIN"], "exp": later()});
+        let odd = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap();
+        assert_eq!(odd.user.unwrap().as_str(), "18446744073709551615");
+        assert_eq!(odd.roles.len(), 1, "a role that can be no channel's name is passed over");
         assert_eq!(identity.scopes, Scopes { publish: true, admin: true });
     }
 

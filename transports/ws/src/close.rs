@@ -11,6 +11,12 @@ pub struct Close {
 
 /// The client sent a binary frame.
 pub const NOT_TEXT: Close = Close { code: 1003, reason: "expected text frames" };
+/// The client sent what is no WebSocket frame.
+pub const NOT_WEBSOCKET: Close = Close { code: 1002, reason: "expected WebSocket frames" };
+/// The client sent a text frame that is not UTF-8.
+pub const NOT_UTF8: Close = Close { code: 1007, reason: "expected UTF-8" };
+/// The client sent a frame that is larger than [`FRAME_BYTES`](crate::FRAME_BYTES).
+pub const TOO_LARGE: Close = Close { code: 1009, reason: "the frame is too large" };
 /// The server stops, or starts anew: connect again, to wherever the address leads by then.
 pub const STOPPING: Close = Close { code: 1012, reason: "the server is stopping" };
 /// Something failed inside.

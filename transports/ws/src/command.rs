@@ -57,12 +57,22 @@ pub(crate) fn begin(
         return Some(async move { error(&id, &problem) }.boxed());
     }
     let run = async move {
-        match request.run(&kind, fields).await {
+        let engine = request.engine.clone();
+        match in_order(&engine, request.run(&kind, fields).await).await {
             Ok(result) => answer(&id, &result),
             Err(problem) => error(&id, &problem),
         }
     };
     Some(run.boxed())
+}
+
+/// The outcome, once everything up to the position it names is in the mailbox: it is to be written before the answer.
+async fn in_order(engine: &Engine, outcome: Outcome) -> Outcome {
+    let value = outcome?;
+    if let Some(position) = value.get("position").and_then(Value::as_u64) {
+        engine.settle_at(Position(position)).await?;
+    }
+    Ok(value)
 }
 
 /// A frame: what is asked for, what its answer will name, and the other fields.
@@ -127,7 +137,9 @@ struct OfSomeChannel {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Publish {
+    #[serde(default, deserialize_with = "input::optional_object")]
     notification: Option<Draft>,
+    #[serde(default, deserialize_with = "input::optional_object")]
     cloud_event: Option<CloudEvent>,
 }
 

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tidings_engine::hub::{Ended, Subscriber};
 use tidings_engine::{Cursor, Error, Identity};
 use tidings_http::Context;
+use tidings_http::token::expiry;
 use tokio::time::Instant;
 
 use crate::close::{self, Close};
@@ -21,8 +22,6 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(25);
 const SILENCE_MOST: Duration = Duration::from_secs(75);
 /// Clients that are sent away come back within this time, each at its own moment.
 const RETRY_WITHIN_MS: u64 = 5_000;
-/// A token that lasts longer than this is looked at again then.
-const EXPIRY_MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// A connection of somebody.
 pub(crate) struct Connection {
@@ -48,9 +47,6 @@ impl From<Gone> for End {
 impl Connection {
     /// Subscribes to what concerns the identity's user.
     pub(crate) async fn open(context: &Context, identity: Identity) -> Result<Self, Close> {
-        if has_expired(&identity) {
-            return Err(close::UNAUTHORIZED);
-        }
         let subscriber = context.engine.subscribe(&identity, "ws").await.map_err(|error| match error {
             Error::Forbidden { .. } => close::FORBIDDEN,
             Error::Stopping => close::STOPPING,
@@ -82,7 +78,7 @@ impl Connection {
         let shutdown = self.context.shutdown.clone();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
         let mut heard = Instant::now();
-        let mut expiry = std::pin::pin!(tokio::time::sleep(until_expiry(&self.identity)));
+        let mut expiry = std::pin::pin!(expiry(self.identity.expires_at));
         // One command at a time: while it runs, nothing is read, and deliveries go on.
         let mut running: Option<BoxFuture<'static, String>> = None;
         loop {
@@ -94,22 +90,20 @@ impl Connection {
                     }))?;
                     socket.write_parcel(&parcel, &encoding).await?;
                 }
-                answer = async { running.as_mut()?.await.into() }, if running.is_some() => {
+                answer = finished(&mut running), if running.is_some() => {
                     running = None;
                     // An answer comes after everything that it may have seen.
                     while let Some(parcel) = self.subscriber.try_next() {
                         socket.write_parcel(&parcel, &encoding).await?;
                     }
-                    if let Some(answer) = answer {
-                        socket.write(answer).await?;
-                    }
+                    socket.write(answer).await?;
                 }
                 incoming = socket.read(), if running.is_none() => {
                     heard = Instant::now();
                     match incoming {
                         Incoming::Text(text) => running = self.begin(&text),
                         Incoming::Alive => {}
-                        Incoming::Binary => return Err(End::Close(close::NOT_TEXT)),
+                        Incoming::Broken(close) => return Err(End::Close(close)),
                         Incoming::Closed => return Err(End::Gone),
                     }
                 }
@@ -120,12 +114,7 @@ impl Connection {
                     let cursor = self.context.engine.log().cursor(self.subscriber.position());
                     socket.write_heartbeat(message::heartbeat(&cursor)).await?;
                 }
-                () = &mut expiry => {
-                    if has_expired(&self.identity) {
-                        return Err(End::Close(close::UNAUTHORIZED));
-                    }
-                    expiry.as_mut().reset(Instant::now() + until_expiry(&self.identity));
-                }
+                () = &mut expiry => return Err(End::Close(close::UNAUTHORIZED)),
                 () = shutdown.cancelled() => return Err(End::Close(close::STOPPING)),
             }
         }
@@ -134,6 +123,14 @@ impl Connection {
     fn begin(&self, text: &Utf8Bytes) -> Option<BoxFuture<'static, String>> {
         let (engine, identity) = (self.context.engine.clone(), self.identity.clone());
         command::begin(engine, identity, self.subscriber.id(), self.subscriber.position(), text.as_str())
+    }
+}
+
+/// The answer of the command that runs; while there is none, it never comes.
+async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
+    match running {
+        Some(command) => command.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -147,18 +144,4 @@ pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
 fn some_moment() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::from(now.subsec_nanos()) / 1_000 % RETRY_WITHIN_MS
-}
-
-fn seconds_left(identity: &Identity) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    identity.expires_at.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX))
-}
-
-fn has_expired(identity: &Identity) -> bool {
-    seconds_left(identity) <= 0
-}
-
-fn until_expiry(identity: &Identity) -> Duration {
-    let seconds = u64::try_from(seconds_left(identity)).unwrap_or_default();
-    Duration::from_secs(seconds).min(EXPIRY_MOST)
 }

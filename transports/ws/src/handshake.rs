@@ -96,8 +96,10 @@ async fn in_first_frame(context: &Context, socket: &mut Socket) -> Result<Identi
             }
         }
     };
-    let Ok(Incoming::Text(text)) = tokio::time::timeout(TOKEN_PATIENCE, first).await else {
-        return Err(close::TIMEOUT);
+    let text = match tokio::time::timeout(TOKEN_PATIENCE, first).await {
+        Ok(Incoming::Text(text)) => text,
+        Ok(Incoming::Broken(close)) => return Err(close),
+        Ok(Incoming::Closed | Incoming::Alive) | Err(_) => return Err(close::TIMEOUT),
     };
     let frame: TokenFrame = input::parse(text.as_bytes()).map_err(|_| close::UNAUTHORIZED)?;
     if frame.kind != "token" {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use tidings_engine::delivery::{Encoding, Parcel};
+use tungstenite::Error as WebSocketError;
+use tungstenite::error::ProtocolError;
 
-use crate::close::Close;
+use crate::close::{self, Close};
 
 /// How long a write may make no progress before the connection is given up.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
@@ -22,8 +24,8 @@ pub(crate) struct Gone;
 pub(crate) enum Incoming {
     /// A text frame.
     Text(Utf8Bytes),
-    /// A binary frame.
-    Binary,
+    /// What this transport does not take, and how the connection is to be closed for it.
+    Broken(Close),
     /// A sign of life: a ping or a pong. What has to be answered is answered.
     Alive,
     /// The client closes, or the connection broke.
@@ -42,9 +44,10 @@ impl Socket {
     pub(crate) async fn read(&mut self) -> Incoming {
         match self.0.recv().await {
             Some(Ok(Message::Text(text))) => Incoming::Text(text),
-            Some(Ok(Message::Binary(_))) => Incoming::Binary,
+            Some(Ok(Message::Binary(_))) => Incoming::Broken(close::NOT_TEXT),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Alive,
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Incoming::Closed,
+            Some(Err(error)) => broken(error),
+            Some(Ok(Message::Close(_))) | None => Incoming::Closed,
         }
     }
 
@@ -86,6 +89,16 @@ impl Socket {
             Ok::<_, axum::Error>(())
         };
         let _ = tokio::time::timeout(CLOSE_PATIENCE, goodbye).await; // whoever has gone needs no goodbye
+    }
+}
+
+fn broken(error: axum::Error) -> Incoming {
+    match error.into_inner().downcast_ref() {
+        Some(WebSocketError::Capacity(_)) => Incoming::Broken(close::TOO_LARGE),
+        Some(WebSocketError::Utf8(_)) => Incoming::Broken(close::NOT_UTF8),
+        Some(WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::Closed,
+        Some(WebSocketError::Protocol(_)) => Incoming::Broken(close::NOT_WEBSOCKET),
+        _ => Incoming::Closed,
     }
 }
 
