@@ -3,8 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidings_benches::{Bench, broadcast, service, unicast, user};
 use tidings_engine::delivery::Message;
-use tidings_engine::hub::Subscriber;
-use tidings_engine::{Draft, Identity, Tenant};
+use tidings_engine::{Draft, Identity, Opening, Subscriber, Tenant};
 
 const SUBSCRIBERS: usize = 2_000;
 
@@ -29,7 +28,8 @@ fn fan_out(criterion: &mut Criterion) {
         let mut subscribers = Vec::with_capacity(SUBSCRIBERS);
         for number in 0..SUBSCRIBERS {
             let identity = Identity::person(Tenant::default(), user(number));
-            subscribers.push(bench.engine.subscribe(&identity, "bench").await.expect("a subscriber"));
+            subscribers
+                .push(bench.engine.subscribe(&identity, Opening::new("bench")).await.expect("a subscriber"));
         }
         subscribers
     });

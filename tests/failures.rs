@@ -40,6 +40,10 @@ impl EventStore for Faulty {
         .boxed()
     }
 
+    fn read_at(&self, positions: Vec<Position>) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>> {
+        self.store.read_at(positions)
+    }
+
     fn read_stream(
         &self,
         tenant: &Tenant,

@@ -1,8 +1,8 @@
 //! Random histories of everything that people and services can do, against a plain model of what each person then has:
 //! live, and in a view that is replayed from the log (promises 5, 6, 7 and 8).
 
-mod model;
-mod steps;
+pub mod model;
+pub mod steps;
 
 use std::collections::BTreeMap;
 

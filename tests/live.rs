@@ -2,8 +2,6 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tidings_engine::hub::Ended;
-use tidings_engine::{Audience, Channel, Draft, Engine, Identity, Options, Tenant, UserId};
 
 use crate::world::{World, id, person, service};
 
@@ -229,44 +227,6 @@ async fn a_session_hears_what_is_addressed_to_it() {
     let receipt = world.publish(json!({ "type": "note", "audience": { "channels": ["session:s1"] } })).await;
     assert_eq!(one.notifications().await, [id(&receipt)]);
     assert_eq!(two.notifications().await, Vec::<String>::new());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_mailbox_ends_its_own_subscription_and_nobody_elses() {
-    let directory = tempfile::tempdir().unwrap();
-    let engine = Engine::start(Options::new(directory.path())).await.unwrap();
-    let person = |user: &str| Identity::person(Tenant::default(), UserId::new(user).unwrap());
-    let mut slow = engine.subscribe(&person("slow"), "test").await.unwrap();
-    let mut quick = engine.subscribe(&person("quick"), "test").await.unwrap();
-    let published = 1_000;
-    let reader = tokio::spawn(async move {
-        let mut notifications = 0;
-        while notifications < published {
-            let parcel = quick.next().await.expect("a quick reader is never let go");
-            let is_notification = |delivery: &&std::sync::Arc<tidings_engine::delivery::Delivery>| {
-                matches!(delivery.message(), tidings_engine::delivery::Message::Notification { .. })
-            };
-            notifications += parcel.deliveries().iter().filter(is_notification).count();
-        }
-    });
-    let service = Identity::service(Tenant::default());
-    for _ in 0..published {
-        let draft = Draft::new("note".parse().unwrap(), Audience::of_channels([Channel::everyone()]));
-        engine.publish(&service, draft.into()).await.unwrap();
-    }
-    crate::world::in_time("the quick reader", reader).await.unwrap();
-    let mut received = 0;
-    let ended = loop {
-        match slow.next().await {
-            Ok(_) => received += 1,
-            Err(ended) => break ended,
-        }
-    };
-    assert_eq!(ended, Ended::Slow);
-    assert!((200..published).contains(&received), "what fitted is still handed out: {received}");
-    let missed = engine.log().head().0 - slow.position().0;
-    assert!(missed > 0, "and it knows how far it came");
-    engine.shutdown().await;
 }
 
 #[tokio::test]

@@ -10,5 +10,8 @@ mod http;
 mod live;
 mod privacy;
 mod rebuild;
+mod resume;
+mod slow;
+mod sse;
 mod websocket;
 mod world;

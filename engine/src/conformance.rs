@@ -152,6 +152,10 @@ async fn what_was_appended_is_read_back(store: &dyn EventStore) {
     assert_eq!(positions, (1..=first.0).collect::<Vec<_>>(), "laws 1 and 5: the log is read without a hole");
     let page = store.read(Position(2), 3).await.expect("the log is read");
     assert_eq!(page, everything[2..5], "law 5: a page begins after its position and is as long as asked for");
+    let wanted = [first, Position(2), Position(first.0 + 1)];
+    let some = store.read_at(wanted.to_vec()).await.expect("the log is read");
+    let expected = [everything[1].clone(), read[0].clone()];
+    assert_eq!(some, expected, "law 5: single events are read in the order of their positions");
     assert!(
         store.read(first, 9).await.expect("the log is read").is_empty(),
         "law 5: nothing is after the head"

@@ -46,9 +46,29 @@ pub enum Message {
     },
     /// The user's counts.
     Counts(Counts),
+    /// Everything that was missed has been sent: it is live from here on.
+    CaughtUp(Position),
 }
 
 impl Message {
+    /// The word for it: the `type` it has on the wire.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Notification { .. } => "notification",
+            Self::Changed(event) => match &event.fact {
+                Fact::Read(_) => "read",
+                Fact::Seen(_) => "seen",
+                Fact::Marked(mark, _) => mark_word(*mark),
+                _ => "unknown",
+            },
+            Self::Joined { .. } => "joined",
+            Self::Left { .. } => "left",
+            Self::Counts(_) => "counts",
+            Self::CaughtUp(_) => "caughtUp",
+        }
+    }
+
     /// The position it belongs to.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -56,16 +76,17 @@ impl Message {
             Self::Notification { event, .. } | Self::Changed(event) => event.position,
             Self::Joined { position, .. } | Self::Left { position, .. } => *position,
             Self::Counts(counts) => counts.position,
+            Self::CaughtUp(position) => *position,
         }
     }
 
     /// Roughly its size on the wire, to bound a mailbox before anything is encoded.
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Notification { event, .. } => 128 + event.document().len(),
             Self::Changed(event) => event.weight(),
             Self::Joined { channels, .. } | Self::Left { channels, .. } => 128 + 64 * channels.len(),
-            Self::Counts(_) => 96,
+            Self::Counts(_) | Self::CaughtUp(_) => 96,
         }
     }
 }
@@ -156,18 +177,19 @@ impl Parcel {
 
 /// The native encoding: one JSON object, its `type` first. Shared by WebSocket and everything else that speaks JSON.
 pub(crate) fn to_json(epoch: &Epoch, message: &Message) -> Bytes {
-    let position = message.position();
+    let (kind, position) = (message.kind(), message.position());
     let place = Place { position, cursor: Cursor { epoch: epoch.clone(), position } };
     let json = match message {
         Message::Notification { event, counts } => {
             let document = std::str::from_utf8(event.document()).unwrap_or("null");
             let notification = serde_json::from_str(document).unwrap_or(RawValue::NULL);
-            encode(&NotificationJson { kind: "notification", place, counts: *counts, notification })
+            encode(&NotificationJson { kind, place, counts: *counts, notification })
         }
-        Message::Changed(event) => encode(&changed(event, place)),
-        Message::Joined { channels, .. } => encode(&ChannelsJson { kind: "joined", place, channels }),
-        Message::Left { channels, .. } => encode(&ChannelsJson { kind: "left", place, channels }),
-        Message::Counts(counts) => encode(&CountsJson { kind: "counts", counts: *counts }),
+        Message::Changed(event) => encode(&changed(kind, event, place)),
+        Message::Joined { channels, .. } => encode(&ChannelsJson { kind, place, channels }),
+        Message::Left { channels, .. } => encode(&ChannelsJson { kind, place, channels }),
+        Message::Counts(counts) => encode(&CountsJson { kind, counts: *counts }),
+        Message::CaughtUp(_) => encode(&PlaceJson { kind, place }),
     };
     json.into()
 }
@@ -211,6 +233,14 @@ struct ChannelsJson<'a> {
 }
 
 #[derive(Serialize)]
+struct PlaceJson {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    place: Place,
+}
+
+#[derive(Serialize)]
 struct CountsJson {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -218,16 +248,16 @@ struct CountsJson {
     counts: Counts,
 }
 
-fn changed(event: &Event, place: Place) -> ChangedJson {
+fn changed(kind: &'static str, event: &Event, place: Place) -> ChangedJson {
     let ids = |entries: &[crate::event::EntryRef]| Some(entries.iter().map(|entry| entry.id).collect());
-    let (kind, notifications, up_to) = match &event.fact {
+    let (notifications, up_to) = match &event.fact {
         Fact::Read(read) => match &read.selection {
-            Selection::Entries(entries) => ("read", ids(entries), None),
-            Selection::UpTo(position) => ("read", None, Some(*position)),
+            Selection::Entries(entries) => (ids(entries), None),
+            Selection::UpTo(position) => (None, Some(*position)),
         },
-        Fact::Seen(seen) => ("seen", None, Some(seen.up_to)),
-        Fact::Marked(mark, marked) => (mark_word(*mark), ids(&marked.entries), None),
-        _ => ("unknown", None, None),
+        Fact::Seen(seen) => (None, Some(seen.up_to)),
+        Fact::Marked(_, marked) => (ids(&marked.entries), None),
+        _ => (None, None),
     };
     ChangedJson { kind, place, notifications, up_to }
 }

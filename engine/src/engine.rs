@@ -2,8 +2,8 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -14,17 +14,18 @@ use crate::access::Identity;
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
-use crate::hub::{Subscriber, SubscriberId, Subscription};
+use crate::hub::{SubscriberId, Subscription};
 use crate::inbox::{ViewError, discard_view, ensure_view, is_damage, view_path};
 use crate::limits;
 use crate::log::{Append, Log, LogError};
 use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
-use crate::projector::{Projector, Request};
+use crate::projector::{Kept, Projector, Request};
 use crate::sqlite::{Database, reading};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoreError};
+use crate::subscriber::{Opening, Subscriber};
 
 /// Connections that read the inbox view.
 const VIEW_READERS: usize = 2;
@@ -39,12 +40,14 @@ pub struct Options {
     pub plugins: Vec<Arc<dyn Plugin>>,
     /// People kept in memory who are not connected; without it, as many as is sensible.
     pub people_kept: Option<usize>,
+    /// Recent events whose effects are kept in memory for those who come back; without it, as many as is sensible.
+    pub recent_kept: Option<usize>,
 }
 
 impl Options {
     /// An engine with everything in one directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), store: None, plugins: Vec::new(), people_kept: None }
+        Self { data: data.into(), store: None, plugins: Vec::new(), people_kept: None, recent_kept: None }
     }
 }
 
@@ -134,7 +137,8 @@ impl Engine {
         log.append(vec![Append { tenant: Tenant::server(), key: None, facts: vec![started] }]).await?;
 
         ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
-        let start = || follow(&options.data, &log, options.people_kept, closing_projector.clone());
+        let kept = Kept { people: options.people_kept, recent: options.recent_kept };
+        let start = || follow(&options.data, &log, kept, closing_projector.clone());
         let (projector, projecting) = match start().await {
             Err(error) if error.is_damage() => {
                 tracing::warn!(%error, "the inbox view is damaged");
@@ -190,17 +194,29 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn subscribe(&self, identity: &Identity, transport: &'static str) -> Result<Subscriber, Error> {
+    pub async fn subscribe(&self, identity: &Identity, opening: Opening) -> Result<Subscriber, Error> {
         let key = self.admit(identity).await?;
-        let watches = identity.session.as_ref().map(Channel::of_session).into_iter().collect();
+        let mut watches: Vec<Channel> =
+            identity.session.as_ref().map(Channel::of_session).into_iter().collect();
+        for channel in opening.watches {
+            identity.require_watch(&channel)?;
+            watches.push(channel);
+        }
+        if watches.len() > limits::WATCHES_PER_SUBSCRIBER {
+            return Err(too_many_watches());
+        }
         let subscription = Subscription {
             key,
             roles: identity.roles.clone(),
             session: identity.session.clone(),
-            transport,
+            transport: opening.transport,
             watches,
         };
-        self.projector().ask(|reply| Request::Subscribe(subscription, reply)).await.ok_or(Error::Stopping)
+        self.open(subscription, opening.resume).await
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakEngine {
+        WeakEngine(Arc::downgrade(&self.inner))
     }
 
     /// Lets a subscriber see a channel live, where the token permits. It has when this returns.
@@ -217,13 +233,7 @@ impl Engine {
         let asked = self.projector().ask(|reply| Request::Watch(subscriber, channel, reply)).await;
         match asked {
             Some(true) => Ok(()),
-            Some(false) => {
-                let most = limits::WATCHES_PER_SUBSCRIBER;
-                Err(Error::field(
-                    "channel",
-                    format!("expected at most {most} watched channels on a connection"),
-                ))
-            }
+            Some(false) => Err(too_many_watches()),
             None => Err(Error::Stopping),
         }
     }
@@ -283,6 +293,21 @@ impl Engine {
     }
 }
 
+/// An engine that is not kept alive by whoever holds this.
+#[derive(Clone)]
+pub(crate) struct WeakEngine(Weak<Inner>);
+
+impl WeakEngine {
+    pub(crate) fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(|inner| Engine { inner })
+    }
+}
+
+fn too_many_watches() -> Error {
+    let most = limits::WATCHES_PER_SUBSCRIBER;
+    Error::field("channel", format!("expected at most {most} watched channels on a connection"))
+}
+
 /// Where the log lies within a data directory.
 fn log_path(data: &Path) -> PathBuf {
     data.join("log.db")
@@ -339,10 +364,10 @@ fn report_progress(head: Position) -> impl FnMut(Position) + Send + 'static {
 async fn follow(
     data: &Path,
     log: &Log,
-    people_kept: Option<usize>,
+    kept: Kept,
     closing: CancellationToken,
 ) -> Result<(Projector, impl Future<Output = Result<(), ViewError>> + Send + Unpin + 'static), ViewError> {
-    let (projector, projecting) = Projector::start(data, log.clone(), people_kept, closing).await?;
+    let (projector, projecting) = Projector::start(data, log.clone(), kept, closing).await?;
     let (mut projecting, head) = (Box::pin(projecting), log.head());
     let mut written = projector.written.clone();
     let caught_up = tokio::select! {

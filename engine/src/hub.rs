@@ -1,10 +1,10 @@
 //! The hub: who is connected, in which channels, and what each of them is told.
 //!
-//! Owned by the projector's thread, so it needs no lock. Waits for nobody: a subscriber whose mailbox is full is let
-//! go, with the position up to which it was served.
+//! Owned by the projector's thread, so it needs no lock. Waits for nobody: a subscriber whose mailbox is full gets no
+//! more until it has read what it missed and is attached again.
 
+mod mailbox;
 mod presence;
-mod subscriber;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 
+pub use mailbox::SubscriberId;
+pub(crate) use mailbox::{Mailbox, Sender, Subscription, mailbox};
 pub use presence::{ChannelPresence, Presence};
-pub use subscriber::{Ended, Hello, Subscriber, SubscriberId, Subscription};
-pub(crate) use subscriber::{Sender, mailbox};
 
 use crate::delivery::{Delivery, Message, Parcel};
 use crate::event::Event;
@@ -49,7 +49,8 @@ struct Channels {
 
 struct Connected {
     subscription: Subscription,
-    sender: Sender,
+    /// Of those who are live.
+    sender: Option<Sender>,
     watches: BTreeSet<Channel>,
 }
 
@@ -84,13 +85,12 @@ impl Batch {
 }
 
 impl Hub {
-    /// Adds a subscriber, whose user is a member of `channels`.
+    /// Adds a subscriber, whose user is a member of `channels`. It gets nothing before it is [attached](Self::attach).
     pub(crate) fn subscribe<'c>(
         &mut self,
         id: SubscriberId,
         subscription: Subscription,
         channels: impl Iterator<Item = &'c Channel>,
-        sender: Sender,
     ) {
         let slot = self.free.pop().unwrap_or(self.slots.len() as Slot);
         let tenant = self.tenants.entry(subscription.key.tenant.clone()).or_default();
@@ -104,7 +104,7 @@ impl Hub {
         }
         self.by_id.insert(id, slot);
         let watched = subscription.watches.clone();
-        let connected = Connected { subscription, sender, watches: BTreeSet::new() };
+        let connected = Connected { subscription, sender: None, watches: BTreeSet::new() };
         match self.slots.get_mut(slot as usize) {
             Some(place) => *place = Some(connected),
             None => self.slots.push(Some(connected)),
@@ -112,6 +112,19 @@ impl Hub {
         for channel in watched {
             self.watch(id, channel);
         }
+    }
+
+    /// Makes a subscriber live: what is handed out from now on goes into its mailbox.
+    pub(crate) fn attach(&mut self, id: SubscriberId, sender: Sender) {
+        if let Some((_, connected)) = self.connected_mut(id) {
+            connected.sender = Some(sender);
+        }
+    }
+
+    /// Whose a subscriber is, and what it watches.
+    pub(crate) fn subscriber(&self, id: SubscriberId) -> Option<(&UserKey, &BTreeSet<Channel>)> {
+        let connected = self.at(*self.by_id.get(&id)?)?;
+        Some((&connected.subscription.key, &connected.watches))
     }
 
     /// Removes a subscriber. Whose it was, if it was there.
@@ -175,13 +188,12 @@ impl Hub {
     }
 
     /// Tells everybody concerned what a batch means for them, each in one parcel. `counts` are those after the batch.
-    /// Returns who was let go.
     pub(crate) fn hand_out(
         &mut self,
         effects: &[Effect],
         position: Position,
         counts: impl Fn(&UserKey) -> Option<Counts>,
-    ) -> Vec<SubscriberId> {
+    ) {
         let mut batch = Batch::default();
         for effect in effects {
             match effect {
@@ -208,15 +220,15 @@ impl Hub {
         for key in std::mem::take(&mut batch.counted) {
             self.add_counts(&key, &counts, &mut batch);
         }
-        self.send(batch, position)
+        self.send(batch, position);
     }
 
-    /// Tells those their counts who have had broadcasts since they were last told. Returns who was let go.
+    /// Tells those their counts who have had broadcasts since they were last told.
     pub(crate) fn tell_stale_counts(
         &mut self,
         position: Position,
         counts: impl Fn(&UserKey) -> Option<Counts>,
-    ) -> Vec<SubscriberId> {
+    ) {
         let stale = std::mem::take(&mut self.stale);
         let keys: BTreeSet<UserKey> =
             stale.iter().filter_map(|slot| Some(self.at(slot)?.subscription.key.clone())).collect();
@@ -224,7 +236,7 @@ impl Hub {
         for key in keys {
             self.add_counts(&key, &counts, &mut batch);
         }
-        self.send(batch, position)
+        self.send(batch, position);
     }
 
     /// A message to all of a user's devices, followed by their counts.
@@ -308,11 +320,10 @@ impl Hub {
     }
 
     /// Puts the parcels into the mailboxes. Whoever gets the same messages gets the same parcel.
-    fn send(&mut self, batch: Batch, position: Position) -> Vec<SubscriberId> {
+    fn send(&mut self, batch: Batch, position: Position) {
         let Batch { deliveries, lists, .. } = batch;
         let mut parcels: HashMap<SmallVec<[u32; 4]>, Arc<Parcel>> = HashMap::new();
         let mut last: Option<(SmallVec<[u32; 4]>, Arc<Parcel>)> = None;
-        let mut let_go = Vec::new();
         for (slot, list) in lists {
             let parcel = match &last {
                 Some((same, parcel)) if *same == list => parcel.clone(),
@@ -326,24 +337,21 @@ impl Hub {
                     parcel
                 }
             };
-            if let Some(connected) = self.at(slot)
-                && !connected.sender.send(parcel)
+            let connected = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+            if let Some(connected) = connected
+                && connected.sender.as_ref().is_some_and(|sender| !sender.send(parcel))
             {
-                let_go.push(connected.sender.id());
+                connected.sender = None; // it reads what it missed from the log
             }
         }
-        let_go
     }
 
     fn at(&self, slot: Slot) -> Option<&Connected> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
-    /// Tells all subscribers that it is over.
+    /// Lets all subscribers go.
     pub(crate) fn close(&mut self) {
-        for connected in self.slots.iter().flatten() {
-            connected.sender.end(Ended::Stopped);
-        }
         *self = Self::default();
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Derived from the log alone, and rebuilt from it at any time. Never writes an event.
 
+mod concerns;
 mod fold;
 mod page;
 mod person;
@@ -11,6 +12,7 @@ mod replay;
 mod stream;
 mod view;
 
+pub(crate) use concerns::{Missed, effect_for, effects_of, membership_changes, missed};
 pub use fold::Counts;
 pub(crate) use fold::Effect;
 pub(crate) use page::Snapshot;

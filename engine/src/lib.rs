@@ -5,13 +5,13 @@
 //! traits: [`store::EventStore`], [`transport::Transport`] and [`plugin::Plugin`].
 //!
 //! ```
-//! use tidings_engine::{Draft, Engine, Identity, Options, Position, Tenant, UserId};
+//! use tidings_engine::{Draft, Engine, Identity, Opening, Options, Position, Tenant, UserId};
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! # let data = tempfile::tempdir()?;
 //! let engine = Engine::start(Options::new(data.path())).await?;
 //! let ada = Identity::person(Tenant::default(), UserId::new("ada")?);
-//! let mut phone = engine.subscribe(&ada, "example").await?;
+//! let mut phone = engine.subscribe(&ada, Opening::new("example")).await?;
 //!
 //! let draft: Draft = serde_json::from_str(r#"{"type": "greeting", "title": "Hello", "audience": {"users": ["ada"]}}"#)?;
 //! engine.publish(&Identity::service(Tenant::default()), draft.into()).await?;
@@ -45,8 +45,10 @@ pub mod plugin;
 mod position;
 mod projector;
 mod query;
+mod resume;
 mod sqlite;
 pub mod store;
+mod subscriber;
 pub mod transport;
 
 pub use access::Identity;
@@ -62,3 +64,5 @@ pub use names::{
 pub use notification::{Notification, NotificationId};
 pub use position::{Cursor, CursorError, Epoch, Offset, Position, StreamId};
 pub use query::{CountsBy, MembersPage};
+pub use resume::{Reset, Resume, Resumed};
+pub use subscriber::{Ended, Hello, Opening, Subscriber};

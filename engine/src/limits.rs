@@ -42,3 +42,7 @@ pub const MEMBERS_PAGE_MOST: usize = 1_000;
 pub const SCANNED_PER_PAGE: usize = 5_000;
 /// Channels one connection may watch.
 pub const WATCHES_PER_SUBSCRIBER: usize = 64;
+/// Positions that a device that comes back may have missed at most; beyond that it loads its inbox.
+pub const MISSED_MOST: usize = 10_000;
+/// The same, when a client does not say.
+pub const MISSED_DEFAULT: usize = 1_000;

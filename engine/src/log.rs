@@ -195,6 +195,19 @@ impl Log {
     }
 }
 
+impl Log {
+    /// The events at these positions, which are in order and durable.
+    pub(crate) async fn events_at(&self, positions: Vec<Position>) -> Result<Events, LogError> {
+        let count = positions.len();
+        let stored = self.shared.store.read_at(positions).await?;
+        if stored.len() != count {
+            return Err(StoreError::Other(format!("it has {} of {count} events", stored.len()).into()).into());
+        }
+        let decoded = stored.into_iter().map(|event| codec::decode(event).map(Arc::new));
+        Ok(decoded.collect::<Result<_, _>>()?)
+    }
+}
+
 impl Shared {
     /// Events after a position that are durable, from the ring or else from the store.
     async fn after(&self, position: Position, limit: usize) -> Result<Events, LogError> {

@@ -4,6 +4,7 @@
 //! Never writes an event, and never waits for a subscriber.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -11,19 +12,26 @@ use sqlx::sqlite::SqliteSynchronous;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::{
-    ChannelPresence, Hello, Hub, Presence, Sender, Subscriber, SubscriberId, Subscription, mailbox,
+use crate::delivery::Parcel;
+use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
+use crate::inbox::{
+    Counts, Projection, SharedFold, Snapshot, ViewError, effects_of, membership_changes, view_path,
 };
-use crate::inbox::{Projection, SharedFold, Snapshot, ViewError, view_path};
 use crate::log::{Log, Tail};
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
+use crate::resume::{Reach, Recent, Step, Viewer};
 use crate::sqlite::{Connection, on_thread, writing};
+use crate::subscriber::{Advance, Registration};
 
 /// Requests that may wait for the thread.
 const QUEUED_REQUESTS: usize = 16_384;
 /// Requests served between two batches, so that a storm of connections does not hold up deliveries.
 const REQUESTS_AT_ONCE: usize = 256;
+/// Recent effects kept in memory: a minute of a busy server.
+const RECENT_KEPT: usize = 65_536;
+/// Events whose effects are recalled at the start.
+const RECALLED: usize = 16_384;
 /// How often counts that broadcasts have changed are told, at most.
 const COUNTS_EVERY: Duration = Duration::from_secs(1);
 
@@ -32,7 +40,9 @@ pub(crate) enum Request {
     /// A person, brought into memory.
     Load(UserKey, oneshot::Sender<Snapshot>),
     /// A new subscriber.
-    Subscribe(Subscription, oneshot::Sender<Subscriber>),
+    Subscribe(Subscription, From, oneshot::Sender<Opened>),
+    /// What a subscriber gets next; `None` when it has gone.
+    Advance(SubscriberId, From, oneshot::Sender<Option<Next>>),
     /// A subscriber watches a channel. Answered when it does, or with `false` when it watches too many.
     Watch(SubscriberId, Channel, oneshot::Sender<bool>),
     /// A subscriber watches a channel no longer.
@@ -41,6 +51,34 @@ pub(crate) enum Request {
     Presence(Tenant, oneshot::Sender<Presence>),
     /// Who of a channel is online.
     ChannelPresence(Tenant, Channel, oneshot::Sender<ChannelPresence>),
+}
+
+/// Where a subscriber goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum From {
+    /// With what comes next.
+    Now,
+    /// With what came after a position, if no more than so much of it concerns them.
+    After(Position, usize),
+}
+
+/// A subscription that was begun.
+pub(crate) struct Opened {
+    pub(crate) registration: Registration,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) watching: Vec<Channel>,
+    pub(crate) counts: Counts,
+    pub(crate) next: Next,
+}
+
+/// What a subscriber gets next.
+pub(crate) enum Next {
+    /// This.
+    Here(Advance),
+    /// It goes too far back for the memory: what concerns this viewer is to be read from the view and the log.
+    Older(Box<Viewer>),
+    /// More than was wished for.
+    TooMany,
 }
 
 /// How others reach the projector.
@@ -60,7 +98,7 @@ impl Projector {
     pub(crate) async fn start(
         data: &Path,
         log: Log,
-        people_kept: Option<usize>,
+        kept: Kept,
         closing: CancellationToken,
     ) -> Result<(Self, impl Future<Output = Result<(), ViewError>> + Send + 'static), ViewError> {
         let connection = writing(&view_path(data), SqliteSynchronous::Normal).connect().await?;
@@ -72,20 +110,23 @@ impl Projector {
         let (ready, loaded) = oneshot::channel();
         let body = move |connection: &Connection| -> Result<(), ViewError> {
             let mut projection = Projection::load(connection, fold)?;
-            if let Some(people) = people_kept {
+            let recent_kept = kept.recent.unwrap_or(RECENT_KEPT);
+            if let Some(people) = kept.people {
                 projection = projection.keeping(people);
             }
             let position = projection.fold().position();
             let (departures, departed) = mpsc::unbounded_channel();
             let tail = log.tail(position);
             let hub = Hub::default();
-            folded.send_replace(position);
-            written.send_replace(position);
-            let _ = ready.send(()); // whoever starts the engine waits for it
-            let thread = Thread { log, projection, hub, folded, written, departures };
             // A runtime of its own, so that what it owes is done whatever else the process is busy with.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            runtime.map_err(ViewError::Thread)?.block_on(thread.run(tail, requested, departed, closing))
+            let runtime = runtime.map_err(ViewError::Thread)?;
+            let recent = runtime.block_on(recall(&log, connection, position, recent_kept))?;
+            let thread = Thread { log, projection, hub, recent, folded, written, departures };
+            thread.folded.send_replace(position);
+            thread.written.send_replace(position);
+            let _ = ready.send(()); // whoever starts the engine waits for it
+            runtime.block_on(thread.run(tail, requested, departed, closing))
         };
         let thread = on_thread("tidings-projector", connection, body);
         let ended = async move { thread.ended().await.unwrap_or(Err(ViewError::Closed)) };
@@ -104,10 +145,40 @@ impl Projector {
     }
 }
 
+/// How much is kept in memory, where it is not the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kept {
+    /// People who are not connected.
+    pub(crate) people: Option<usize>,
+    /// Recent effects.
+    pub(crate) recent: Option<usize>,
+}
+
+/// The effects of the last events before a position, so that those who come back right after a restart cost no look at
+/// the database.
+async fn recall(
+    log: &Log,
+    connection: &Connection,
+    position: Position,
+    kept: usize,
+) -> Result<Recent, ViewError> {
+    let after = Position(position.0.saturating_sub(RECALLED.min(kept) as u64));
+    let mut changes = membership_changes(connection, after)?;
+    let mut recent = Recent::starting_after(after, kept);
+    let mut tail = log.tail(after);
+    while tail.position() < position {
+        let events = tail.next().await?;
+        let events = events.into_iter().take_while(|event| event.position <= position);
+        recent.extend(events.flat_map(|event| effects_of(event, &mut changes)).collect());
+    }
+    Ok(recent)
+}
+
 struct Thread<'c> {
     log: Log,
     projection: Projection<'c>,
     hub: Hub,
+    recent: Recent,
     folded: watch::Sender<Position>,
     written: watch::Sender<Position>,
     departures: mpsc::UnboundedSender<SubscriberId>,
@@ -149,24 +220,21 @@ impl Thread<'_> {
 
     fn project(&mut self, events: &crate::event::Events) -> Result<(), ViewError> {
         let folded = self.projection.apply(events)?;
-        let let_go = {
+        {
             let fold = self.projection.fold();
-            self.hub.hand_out(&folded.effects, fold.position(), |key| fold.counts(key))
-        };
+            self.hub.hand_out(&folded.effects, fold.position(), |key| fold.counts(key));
+        }
         // After the mailboxes: whoever is answered at a position has been sent everything up to it.
         self.folded.send_replace(self.projection.fold().position());
         self.projection.write(&folded)?;
         self.written.send_replace(self.projection.fold().position());
-        let_go.into_iter().for_each(|id| self.depart(id));
+        self.recent.extend(folded.effects);
         Ok(())
     }
 
     fn tell_stale_counts(&mut self) {
-        let let_go = {
-            let fold = self.projection.fold();
-            self.hub.tell_stale_counts(fold.position(), |key| fold.counts(key))
-        };
-        let_go.into_iter().for_each(|id| self.depart(id));
+        let fold = self.projection.fold();
+        self.hub.tell_stale_counts(fold.position(), |key| fold.counts(key));
     }
 
     fn depart(&mut self, id: SubscriberId) {
@@ -179,7 +247,10 @@ impl Thread<'_> {
     fn serve(&mut self, request: Request) -> Result<(), ViewError> {
         match request {
             Request::Load(key, reply) => drop(reply.send(self.projection.snapshot(&key)?)),
-            Request::Subscribe(subscription, reply) => self.subscribe(subscription, reply)?,
+            Request::Subscribe(subscription, from, reply) => {
+                drop(reply.send(self.subscribe(subscription, from)?));
+            }
+            Request::Advance(id, from, reply) => drop(reply.send(self.advance(id, from)?)),
             Request::Watch(id, channel, reply) => drop(reply.send(self.hub.watch(id, channel))),
             Request::Unwatch(id, channel, reply) => {
                 self.hub.unwatch(id, &channel);
@@ -193,19 +264,45 @@ impl Thread<'_> {
         Ok(())
     }
 
-    /// Between two batches, so that what the hello says and what the mailbox brings meet without a gap.
-    fn subscribe(
-        &mut self,
-        subscription: Subscription,
-        reply: oneshot::Sender<Subscriber>,
-    ) -> Result<(), ViewError> {
+    /// Between two batches, so that what the hello says and what comes afterwards meet without a gap.
+    fn subscribe(&mut self, subscription: Subscription, from: From) -> Result<Opened, ViewError> {
+        let registration = Registration::new(self.departures.clone());
         self.projection.pin(&subscription.key)?;
         let snapshot = self.projection.snapshot(&subscription.key)?;
         let channels: Vec<Channel> = snapshot.person.channels().cloned().collect();
-        let hello = Hello { channels, cursor: self.log.cursor(snapshot.position()), counts: snapshot.counts };
-        let (sender, subscriber): (Sender, Subscriber) = mailbox(hello, self.departures.clone());
-        self.hub.subscribe(subscriber.id(), subscription, snapshot.person.channels(), sender);
-        let _ = reply.send(subscriber); // one that nobody takes departs when it is dropped
-        Ok(())
+        let watching = subscription.watches.clone();
+        self.hub.subscribe(registration.id, subscription, channels.iter());
+        let next = self.advance(registration.id, from)?.unwrap_or(Next::TooMany);
+        Ok(Opened { registration, channels, watching, counts: snapshot.counts, next })
+    }
+
+    /// What a subscriber gets next. When that is everything there is, it is live from here on.
+    fn advance(&mut self, id: SubscriberId, from: From) -> Result<Option<Next>, ViewError> {
+        let Some((key, watches)) = self.hub.subscriber(id) else { return Ok(None) };
+        let (key, watches) = (key.clone(), watches.clone());
+        let position = self.projection.fold().position();
+        let From::After(after, most) = from else {
+            return Ok(Some(Next::Here(self.attach(id, Vec::new(), position))));
+        };
+        let viewer = self.projection.viewer(&key, watches)?;
+        match self.recent.reach(&viewer, after) {
+            Reach::Older => return Ok(Some(Next::Older(Box::new(viewer)))),
+            Reach::All(count) if count > most => return Ok(Some(Next::TooMany)),
+            Reach::All(_) => {}
+        }
+        let Some(gathered) = self.recent.missed(&viewer, after, position) else { return Ok(None) };
+        if gathered.reached < position {
+            let Step { parcels, position } = gathered.into_step();
+            return Ok(Some(Next::Here(Advance { parcels, position, mailbox: None })));
+        }
+        let gathered = gathered.caught_up(viewer.snapshot.counts);
+        let parcels = gathered.into_step().parcels;
+        Ok(Some(Next::Here(self.attach(id, parcels, position))))
+    }
+
+    fn attach(&mut self, id: SubscriberId, parcels: Vec<Arc<Parcel>>, position: Position) -> Advance {
+        let (sender, mailbox) = mailbox();
+        self.hub.attach(id, sender);
+        Advance { parcels, position, mailbox: Some(mailbox) }
     }
 }

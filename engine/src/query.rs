@@ -229,7 +229,7 @@ impl Engine {
     }
 
     /// Reads the view on behalf of a snapshot, once it has come as far.
-    async fn look<T: Send + 'static>(
+    pub(crate) async fn look<T: Send + 'static>(
         &self,
         snapshot: Snapshot,
         job: impl FnOnce(&Snapshot, &Connection) -> rusqlite::Result<T> + Send + 'static,

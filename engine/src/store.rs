@@ -39,6 +39,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// When the store cannot be read.
     fn read(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>>;
 
+    /// The events at these positions, in order; those beyond the head are left out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn read_at(&self, positions: Vec<Position>) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>>;
+
     /// The entries of a stream after an offset, at most `limit` of them, in order. None for a stream that is not there.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ pub type TransportError = Box<dyn std::error::Error + Send + Sync>;
 /// Something that connects the engine with the world: it turns bytes into commands and deliveries into bytes.
 ///
 /// Laws: it serves until `shutdown`, then lets its connections know and returns within a few seconds; every
-/// [`Subscriber`](crate::hub::Subscriber) it opened is dropped by then; bad input never ends it.
+/// [`Subscriber`](crate::Subscriber) it opened is dropped by then; bad input never ends it.
 pub trait Transport: Send + 'static {
     /// Its name, for logs and presence.
     fn name(&self) -> &'static str;

@@ -1,7 +1,7 @@
 //! The engine inside a program of one's own: no HTTP, no socket, the same log and the same counts.
 
 use tidings_engine::inbox::InboxQuery;
-use tidings_engine::{Audience, Draft, Engine, Identity, Options, Position, Tenant, UserId};
+use tidings_engine::{Audience, Draft, Engine, Identity, Opening, Options, Position, Tenant, UserId};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -10,7 +10,7 @@ async fn main() -> anyhow::Result<()> {
     let ada = Identity::person(Tenant::default(), UserId::new("ada")?);
     let service = Identity::service(Tenant::default());
 
-    let mut device = engine.subscribe(&ada, "example").await?;
+    let mut device = engine.subscribe(&ada, Opening::new("example")).await?;
     let mut draft = Draft::new("greeting".parse()?, Audience::of_users([UserId::new("ada")?]));
     draft.title = "Hello, Ada".to_owned();
     let receipt = engine.publish(&service, draft.into()).await?;

@@ -11,6 +11,7 @@ use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options};
 use tidings_http::Http;
 use tidings_http::token::Tokens;
+use tidings_sse::EventStreams;
 use tidings_type_routes::TypeRoutes;
 use tidings_ws::WebSockets;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +44,7 @@ fn greeting(settings: &Settings, address: SocketAddr) -> String {
         "tidings {version} serves\n  \
            HTTP       http://{address}/v1\n  \
            WebSocket  ws://{address}/v1/ws\n  \
+           SSE        http://{address}/v1/events\n  \
            health     http://{address}/health/ready\n  \
            data       {data}\n\n\
          Try in another terminal:\n{commands}",
@@ -89,7 +91,7 @@ impl Server {
         let engine = Engine::start(options).await?;
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
-        let http: Box<dyn Transport> = Box::new(http.with(WebSockets));
+        let http: Box<dyn Transport> = Box::new(http.with(WebSockets).with(EventStreams));
         let name = http.name();
         let running = http.run(engine.clone(), shutdown.clone());
         let transports = tokio::spawn(async move {

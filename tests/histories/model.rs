@@ -2,6 +2,7 @@
 //! by looking at every one. Shares no idea with the engine's way of doing it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use tidings_engine::event::{Maker, Mark};
 use tidings_engine::inbox::{InboxItem, PartCounts};
@@ -65,26 +66,19 @@ impl Filter {
 pub fn line(item: &InboxItem) -> String {
     let notification: serde_json::Value = serde_json::from_str(item.notification.get()).unwrap();
     let id = notification["id"].as_str().unwrap();
-    let flag = |name, set: bool| if set { name } else { "" };
-    let flags = [
-        flag("read ", item.read),
-        flag("seen ", item.seen),
-        flag("archived ", item.archived),
-        flag("pinned", item.pinned),
-    ];
-    format!("{} {id} {}", item.position, flags.concat())
+    described(&item.position, &id, [item.read, item.seen, item.archived, item.pinned])
+}
+
+/// The same, from its parts: whether it is read, seen, archived and pinned.
+pub fn described(position: &dyn Display, id: &dyn Display, flags: [bool; 4]) -> String {
+    let words = ["read ", "seen ", "archived ", "pinned"].into_iter().zip(flags);
+    let set: String = words.filter_map(|(word, is_set)| is_set.then_some(word)).collect();
+    format!("{position} {id} {set}")
 }
 
 impl Item {
     fn line(&self) -> String {
-        let flag = |name, set: bool| if set { name } else { "" };
-        let flags = [
-            flag("read ", self.read),
-            flag("seen ", self.seen),
-            flag("archived ", self.archived),
-            flag("pinned", self.pinned),
-        ];
-        format!("{} {} {}", self.position, self.id, flags.concat())
+        described(&self.position, &self.id, [self.read, self.seen, self.archived, self.pinned])
     }
 }
 

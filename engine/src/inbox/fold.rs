@@ -62,6 +62,24 @@ pub(crate) enum Effect {
     Left(UserKey, Vec<Channel>, Position),
 }
 
+impl Effect {
+    /// The event it is of.
+    pub(crate) fn position(&self) -> Position {
+        match self {
+            Self::Published(event) | Self::Changed(_, event) => event.position,
+            Self::Joined(_, _, position) | Self::Left(_, _, position) => *position,
+        }
+    }
+
+    /// Roughly what it keeps in memory.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Published(event) | Self::Changed(_, event) => event.weight(),
+            Self::Joined(_, channels, _) | Self::Left(_, channels, _) => 64 + 32 * channels.len(),
+        }
+    }
+}
+
 /// How many notifications a person has not dealt with, and at which position that is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {

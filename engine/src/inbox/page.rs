@@ -15,7 +15,7 @@ use super::fold::{Counts, Fold, streams_of};
 use super::person::Person;
 use super::reading::Reading;
 use super::view;
-use crate::event::EntryRef;
+use crate::event::{EntryRef, Event};
 use crate::limits;
 use crate::names::{Channel, NotificationType, Tag, UserKey};
 use crate::notification::NotificationId;
@@ -126,6 +126,28 @@ impl Snapshot {
 
     pub(crate) fn position(&self) -> Position {
         self.counts.position
+    }
+
+    /// The streams that reach this person and have had something after a position.
+    pub(crate) fn streams_since(&self, after: Position) -> impl Iterator<Item = StreamId> {
+        self.streams.iter().filter(move |stream| stream.last > after).map(|stream| stream.id)
+    }
+
+    /// Whether a notification reached this person through its channels, and would still.
+    pub(crate) fn was_reached(&self, event: &Event) -> bool {
+        let published = event.published().filter(|published| !published.notification.inbox);
+        match (event.shared_entry(), published) {
+            (Some((channels, entry)), _) => {
+                channels.iter().any(|channel| self.person.is_member(channel))
+                    && entry.offset > self.person.reading(entry.stream).join
+            }
+            // Without an entry, what counts is whether they were a member then and have been since.
+            (None, Some(live)) => {
+                let since = |channel| self.person.member_since(channel);
+                live.audience.channels.iter().filter_map(since).any(|since| since < event.position)
+            }
+            (None, None) => false,
+        }
     }
 
     pub(crate) fn would_change(&self, mark: crate::event::Mark, entry: &EntryRef) -> bool {

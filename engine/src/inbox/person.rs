@@ -83,6 +83,11 @@ impl Person {
         self.memberships.contains_key(channel)
     }
 
+    /// Since when they have been a member.
+    pub(super) fn member_since(&self, channel: &Channel) -> Option<Position> {
+        self.memberships.get(channel).map(|membership| membership.since)
+    }
+
     /// Whether they are a member on this maker's word.
     pub(crate) fn is_member_by(&self, channel: &Channel, maker: Maker) -> bool {
         self.memberships.get(channel).is_some_and(|membership| membership.makers.contains(maker))

@@ -3,6 +3,7 @@
 //! Used by one thread, which owns the view's connection. Hands out what an event means for those who are connected, but
 //! knows nobody who is.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,8 +15,9 @@ use super::page::Snapshot;
 use super::view;
 use crate::event::Events;
 use crate::log::{Log, TailError};
-use crate::names::UserKey;
-use crate::position::Position;
+use crate::names::{Channel, UserKey};
+use crate::position::{Position, StreamId};
+use crate::resume::Viewer;
 use crate::sqlite::{Connection, on_thread, writing};
 
 /// People kept in memory who are not connected: a few hundred bytes each, more for those with many exceptions.
@@ -145,7 +147,7 @@ impl<'c> Projection<'c> {
 
     /// Writes a batch, with its checkpoint, in one transaction.
     pub(crate) fn write(&self, folded: &Folded) -> Result<(), ViewError> {
-        view::write(self.connection, &self.fold.read(), &folded.changes)?;
+        view::write(self.connection, &self.fold.read(), &folded.changes, &folded.effects)?;
         self.fold.write().forget(self.people_kept);
         Ok(())
     }
@@ -166,6 +168,17 @@ impl<'c> Projection<'c> {
         let snapshot = Snapshot::of(&self.fold.read(), key).ok_or(ViewError::Closed);
         self.fold.write().forget(self.people_kept);
         snapshot
+    }
+
+    /// A person as they are now, and what a connection of theirs watches.
+    pub(crate) fn viewer(&self, key: &UserKey, watches: BTreeSet<Channel>) -> Result<Viewer, ViewError> {
+        let snapshot = self.snapshot(key)?;
+        let fold = self.fold.read();
+        let mut watched_streams: Vec<StreamId> = Vec::new();
+        for channel in &watches {
+            watched_streams.extend(fold.shared().of_channel(&key.tenant, channel).map(|(id, _)| id));
+        }
+        Ok(Viewer { snapshot, watches, watched_streams })
     }
 
     /// Keeps a person in memory while a connection of theirs is open.

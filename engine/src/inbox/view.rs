@@ -4,7 +4,8 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::fold::{Changes, Fold};
+use super::concerns;
+use super::fold::{Changes, Effect, Fold};
 use super::person::{Makers, Membership, OwnStream, Person};
 use super::reading::{Offsets, Reading};
 use super::stream::{SharedStream, SharedStreams};
@@ -15,7 +16,7 @@ use crate::position::{Epoch, Offset, Position, StreamId};
 use crate::sqlite::Connection;
 
 /// Of the schema and of the fold. A view of another version is rebuilt.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 
@@ -158,7 +159,7 @@ fn offsets(row: &Row<'_>, column: usize) -> rusqlite::Result<Offsets> {
     Offsets::deserialize_from(bytes).map_err(|error| damaged(column, error))
 }
 
-fn json<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| damaged(column, error))
 }
 
@@ -178,11 +179,17 @@ pub(super) fn rank(
 }
 
 /// Writes what a batch changed, up to and including the fold's position.
-pub(super) fn write(connection: &Connection, fold: &Fold, changes: &Changes) -> rusqlite::Result<()> {
+pub(super) fn write(
+    connection: &Connection,
+    fold: &Fold,
+    changes: &Changes,
+    effects: &[Effect],
+) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     for event in &changes.published {
         write_notification(&transaction, event)?;
     }
+    concerns::write(&transaction, effects)?;
     for stream in &changes.shared {
         write_shared_stream(&transaction, fold, *stream)?;
     }
@@ -322,7 +329,7 @@ fn blob(offsets: &Offsets) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn text(json: Vec<u8>) -> String {
+pub(super) fn text(json: Vec<u8>) -> String {
     String::from_utf8(json).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
 }
 

@@ -119,6 +119,19 @@ impl EventStore for SqliteStore {
         .boxed()
     }
 
+    fn read_at(&self, positions: Vec<Position>) -> BoxFuture<'_, Result<Vec<StoredEvent>, StoreError>> {
+        async move {
+            let job = move |connection: &Connection| {
+                let mut statement = connection.prepare_cached(include_str!("sqlite/read_events_at.sql"))?;
+                let wanted: Vec<i64> = positions.iter().map(|position| position.sql()).collect();
+                let rows = statement.query_and_then([serde_json::json!(wanted).to_string()], stored_event)?;
+                rows.collect()
+            };
+            self.readers.call(job).await?
+        }
+        .boxed()
+    }
+
     fn read_stream(
         &self,
         tenant: &Tenant,

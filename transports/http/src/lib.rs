@@ -9,6 +9,7 @@ mod counts;
 mod health;
 mod inbox;
 mod log;
+mod opening;
 mod params;
 mod presence;
 pub mod problem;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use opening::Wishes;
 use problem::Problem;
 use token::Tokens;
 

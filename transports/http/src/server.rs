@@ -7,11 +7,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a client may take for its headers, and how long a kept-alive connection may be idle.
 const HEADER_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client may not take a single byte of what is sent.
+const STALL_PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections may take to end after the shutdown began.
@@ -45,13 +48,21 @@ pub(crate) async fn serve(
     }
 }
 
+/// A connection that fails once nothing can be written to it for [`STALL_PATIENCE`]: whoever reads slowly is served
+/// slowly, whoever does not read at all is given up.
+fn stalling(stream: TcpStream) -> TimeoutStream<TcpStream> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STALL_PATIENCE));
+    stream
+}
+
 async fn serve_connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
     let _ = stream.set_nodelay(true); // a socket that refuses is slower, not wrong
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_PATIENCE)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Box::pin(stalling(stream))), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {

@@ -23,9 +23,7 @@ pub const STOPPING: Close = Close { code: 1012, reason: "the server is stopping"
 pub const INTERNAL: Close = Close { code: 1011, reason: "something failed inside" };
 /// There is no valid token, or it has ended: come back with another.
 pub const UNAUTHORIZED: Close = Close { code: 4401, reason: "a valid token is needed" };
-/// The token is valid, but names no user.
-pub const FORBIDDEN: Close = Close { code: 4403, reason: "the token names no user" };
+/// The token is valid, but names no user, or does not permit what is to be watched.
+pub const FORBIDDEN: Close = Close { code: 4403, reason: "the token does not allow this" };
 /// Nothing came in time: the token at first, a sign of life later.
 pub const TIMEOUT: Close = Close { code: 4408, reason: "nothing came in time" };
-/// More was waiting for the connection than its mailbox holds. Connect again and load the inbox.
-pub const SLOW: Close = Close { code: 4420, reason: "the connection did not keep up" };

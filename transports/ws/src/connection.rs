@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
-use tidings_engine::hub::{Ended, Subscriber};
-use tidings_engine::{Cursor, Error, Identity};
-use tidings_http::Context;
+use tidings_engine::{Cursor, Ended, Error, Identity, Subscriber};
 use tidings_http::token::expiry;
+use tidings_http::{Context, Wishes};
 use tokio::time::Instant;
 
 use crate::close::{self, Close};
@@ -46,12 +45,13 @@ impl From<Gone> for End {
 
 impl Connection {
     /// Subscribes to what concerns the identity's user.
-    pub(crate) async fn open(context: &Context, identity: Identity) -> Result<Self, Close> {
-        let subscriber = context.engine.subscribe(&identity, "ws").await.map_err(|error| match error {
-            Error::Forbidden { .. } => close::FORBIDDEN,
-            Error::Stopping => close::STOPPING,
-            _ => close::INTERNAL,
-        })?;
+    pub(crate) async fn open(context: &Context, identity: Identity, wishes: Wishes) -> Result<Self, Close> {
+        let subscriber =
+            context.engine.subscribe(&identity, wishes.opening("ws")).await.map_err(|error| match error {
+                Error::Forbidden { .. } => close::FORBIDDEN,
+                Error::Stopping => close::STOPPING,
+                _ => close::INTERNAL,
+            })?;
         Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber })
     }
 
@@ -84,10 +84,7 @@ impl Connection {
         loop {
             tokio::select! {
                 parcel = self.subscriber.next() => {
-                    let parcel = parcel.map_err(|ended| End::Close(match ended {
-                        Ended::Slow => close::SLOW,
-                        Ended::Stopped => close::STOPPING,
-                    }))?;
+                    let parcel = parcel.map_err(|Ended::Stopped| End::Close(close::STOPPING))?;
                     socket.write_parcel(&parcel, &encoding).await?;
                 }
                 answer = finished(&mut running), if running.is_some() => {
@@ -111,7 +108,7 @@ impl Connection {
                     if heard.elapsed() > SILENCE_MOST {
                         return Err(End::Close(close::TIMEOUT));
                     }
-                    let cursor = self.context.engine.log().cursor(self.subscriber.position());
+                    let cursor = self.context.engine.log().cursor(self.subscriber.settle());
                     socket.write_heartbeat(message::heartbeat(&cursor)).await?;
                 }
                 () = &mut expiry => return Err(End::Close(close::UNAUTHORIZED)),
@@ -120,9 +117,9 @@ impl Connection {
         }
     }
 
-    fn begin(&self, text: &Utf8Bytes) -> Option<BoxFuture<'static, String>> {
+    fn begin(&mut self, text: &Utf8Bytes) -> Option<BoxFuture<'static, String>> {
         let (engine, identity) = (self.context.engine.clone(), self.identity.clone());
-        command::begin(engine, identity, self.subscriber.id(), self.subscriber.position(), text.as_str())
+        command::begin(engine, identity, self.subscriber.id(), self.subscriber.settle(), text.as_str())
     }
 }
 
@@ -136,7 +133,7 @@ async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
 
 /// The last message of a connection that we close.
 pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
-    let may_return = close == close::STOPPING || close == close::SLOW || close == close::INTERNAL;
+    let may_return = close == close::STOPPING || close == close::INTERNAL;
     message::closing(close, cursor, may_return.then(some_moment))
 }
 

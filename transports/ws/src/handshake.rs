@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use tidings_engine::{Identity, input};
+use tidings_engine::{Channel, Cursor, Identity, input, limits};
 use tidings_http::problem::Problem;
-use tidings_http::{Context, bearer};
+use tidings_http::{Context, Wishes, bearer};
 
 use crate::FRAME_BYTES;
 use crate::close::{self, Close};
@@ -29,14 +28,18 @@ const WRITE_BUFFER_BYTES_MOST: usize = 16 << 20;
 
 pub(crate) async fn upgrade(
     State(context): State<Context>,
-    RawQuery(query): RawQuery,
+    wishes: Result<Wishes, Problem>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else {
         return Problem::field("upgrade", "expected a WebSocket handshake").into_response();
     };
-    let token = bearer(&headers).map(str::to_owned).or_else(|| in_query(query.as_deref()?));
+    let mut wishes = match wishes {
+        Ok(wishes) => wishes,
+        Err(problem) => return problem.into_response(),
+    };
+    let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
     let identity = match token.map(|token| context.tokens.verify(&token)).transpose() {
         Ok(identity) => identity,
         Err(problem) => return problem.into_response(),
@@ -49,27 +52,21 @@ pub(crate) async fn upgrade(
         .max_frame_size(FRAME_BYTES)
         .on_upgrade(move |socket| {
             let connections = context.connections.clone();
-            connections.track_future(serve(context, identity, socket))
+            connections.track_future(serve(context, identity, wishes, socket))
         })
 }
 
-/// The token of `?token=…`.
-fn in_query(query: &str) -> Option<String> {
-    let token = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
-    Some(percent_decode_str(token).decode_utf8_lossy().into_owned())
-}
-
-async fn serve(context: Context, identity: Option<Identity>, socket: WebSocket) {
+async fn serve(context: Context, identity: Option<Identity>, mut wishes: Wishes, socket: WebSocket) {
     let mut socket = Socket::new(socket);
     let identity = match identity {
         Some(identity) => Ok(identity),
         None => tokio::select! {
             () = context.shutdown.cancelled() => Err(close::STOPPING),
-            identity = in_first_frame(&context, &mut socket) => identity,
+            identity = in_first_frame(&context, &mut wishes, &mut socket) => identity,
         },
     };
     let connected = match identity {
-        Ok(identity) => Connection::open(&context, identity).await,
+        Ok(identity) => Connection::open(&context, identity, wishes).await,
         Err(close) => Err(close),
     };
     match connected {
@@ -85,9 +82,17 @@ struct TokenFrame {
     #[serde(rename = "type")]
     kind: String,
     token: String,
+    cursor: Option<Cursor>,
+    limit: Option<usize>,
+    #[serde(default)]
+    watch: Vec<Channel>,
 }
 
-async fn in_first_frame(context: &Context, socket: &mut Socket) -> Result<Identity, Close> {
+async fn in_first_frame(
+    context: &Context,
+    wishes: &mut Wishes,
+    socket: &mut Socket,
+) -> Result<Identity, Close> {
     let first = async {
         loop {
             match socket.read().await {
@@ -102,8 +107,11 @@ async fn in_first_frame(context: &Context, socket: &mut Socket) -> Result<Identi
         Ok(Incoming::Closed | Incoming::Alive) | Err(_) => return Err(close::TIMEOUT),
     };
     let frame: TokenFrame = input::parse(text.as_bytes()).map_err(|_| close::UNAUTHORIZED)?;
-    if frame.kind != "token" {
+    if frame.kind != "token" || frame.watch.len() > limits::WATCHES_PER_SUBSCRIBER {
         return Err(close::UNAUTHORIZED);
     }
+    wishes.cursor = frame.cursor.or_else(|| wishes.cursor.take());
+    wishes.limit = frame.limit.or(wishes.limit);
+    wishes.watches.extend(frame.watch);
     context.tokens.verify(&frame.token).map_err(|_| close::UNAUTHORIZED)
 }

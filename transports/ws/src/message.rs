@@ -4,9 +4,8 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use tidings_engine::hub::Hello;
 use tidings_engine::inbox::Counts;
-use tidings_engine::{Channel, Cursor, Epoch, Identity, Position, Tenant, UserId, limits};
+use tidings_engine::{Channel, Cursor, Epoch, Hello, Identity, Position, Resumed, Tenant, UserId, limits};
 use tidings_http::problem::Problem;
 
 use crate::FRAME_BYTES;
@@ -23,7 +22,9 @@ enum Message<'a> {
         cursor: &'a Cursor,
         counts: Counts,
         channels: &'a [Channel],
-        watching: Vec<Channel>,
+        watching: &'a [Channel],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resume: Option<Resumed>,
         limits: Limits,
     },
     Heartbeat {
@@ -75,7 +76,8 @@ pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) 
         cursor: &hello.cursor,
         counts: hello.counts,
         channels: &hello.channels,
-        watching: identity.session.as_ref().map(Channel::of_session).into_iter().collect(),
+        watching: &hello.watching,
+        resume: hello.resume,
         limits: Limits {
             frame_bytes: FRAME_BYTES,
             notifications_per_command: limits::NOTIFICATIONS_PER_COMMAND,

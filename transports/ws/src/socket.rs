@@ -11,7 +11,7 @@ use tungstenite::error::ProtocolError;
 
 use crate::close::{self, Close};
 
-/// How long a write may make no progress before the connection is given up.
+/// How long a single message may take before the connection is given up.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the goodbye may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,15 +58,12 @@ impl Socket {
 
     /// Writes everything in a parcel with one flush. The bytes are shared with everybody else who gets them.
     pub(crate) async fn write_parcel(&mut self, parcel: &Parcel, encoding: &Encoding) -> Result<(), Gone> {
-        in_time(WRITE_PATIENCE, async {
-            for delivery in parcel.deliveries() {
-                let bytes = delivery.encoded(encoding).clone();
-                let Ok(text) = Utf8Bytes::try_from(bytes) else { continue }; // JSON is UTF-8
-                self.0.feed(Message::Text(text)).await?;
-            }
-            self.0.flush().await
-        })
-        .await
+        for delivery in parcel.deliveries() {
+            let bytes = delivery.encoded(encoding).clone();
+            let Ok(text) = Utf8Bytes::try_from(bytes) else { continue }; // JSON is UTF-8
+            in_time(WRITE_PATIENCE, self.0.feed(Message::Text(text))).await?;
+        }
+        in_time(WRITE_PATIENCE, self.0.flush()).await
     }
 
     /// Writes a heartbeat, and asks for a sign of life.

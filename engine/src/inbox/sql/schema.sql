@@ -74,3 +74,15 @@ CREATE TABLE readings (
     pinned   BLOB,
     PRIMARY KEY (tenant, user, stream)
 ) STRICT, WITHOUT ROWID;
+
+-- What concerns somebody beside the entries of their streams. The channel of a person's own is `user:ID`.
+CREATE TABLE concerns (
+    tenant   TEXT    NOT NULL,
+    channel  TEXT    NOT NULL,
+    position INTEGER NOT NULL,
+    joined   TEXT,   -- JSON array of the channels they joined by it
+    "left"   TEXT,   -- and of those they left
+    PRIMARY KEY (tenant, channel, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX membership_changes ON concerns (position) WHERE joined IS NOT NULL OR "left" IS NOT NULL;

@@ -1,0 +1,5 @@
+SELECT position
+FROM entries
+WHERE stream = ?1 AND position > ?2 AND position <= ?3
+ORDER BY position
+LIMIT ?4

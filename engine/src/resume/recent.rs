@@ -1,0 +1,154 @@
+//! The most recent effects, by whom they concern, so that those who come back soon cost no look at the database.
+//!
+//! Owned by the projector's thread. Bounded in effects, in bytes and in references.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{Gathering, Viewer};
+use crate::inbox::Effect;
+use crate::names::{Channel, Tenant, UserKey};
+use crate::position::Position;
+
+/// Bytes of their events at most, roughly. The log's ring shares most of them.
+const BYTES_KEPT: usize = 64 << 20;
+/// References from those concerned to effects at most.
+const REFERENCES_KEPT: usize = 262_144;
+
+/// Whom an effect concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Subject {
+    Person(UserKey),
+    Channel(Tenant, Channel),
+}
+
+/// How far back the recent effects answer for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To where they left off, and so much concerns them since.
+    All(usize),
+    /// Not so far.
+    Older,
+}
+
+/// The recent effects.
+pub(crate) struct Recent {
+    effects: VecDeque<Effect>,
+    /// How many effects were let go: the number of the first that is kept.
+    let_go: u64,
+    /// Every effect after this position is kept.
+    after: Position,
+    /// The numbers of the effects that concern somebody, in order.
+    by_subject: HashMap<Subject, VecDeque<u64>>,
+    bytes: usize,
+    references: usize,
+    effects_kept: usize,
+}
+
+impl Recent {
+    /// Nothing yet, of the time after a position, and never more than `effects_kept`.
+    pub(crate) fn starting_after(position: Position, effects_kept: usize) -> Self {
+        Self {
+            effects: VecDeque::new(),
+            let_go: 0,
+            after: position,
+            by_subject: HashMap::new(),
+            bytes: 0,
+            references: 0,
+            effects_kept,
+        }
+    }
+
+    /// Adds the next effects and lets the oldest go.
+    pub(crate) fn extend(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            let number = self.let_go + self.effects.len() as u64;
+            for subject in subjects(&effect) {
+                self.by_subject.entry(subject).or_default().push_back(number);
+                self.references += 1;
+            }
+            self.bytes += effect.weight();
+            self.effects.push_back(effect);
+        }
+        while self.effects.len() > self.effects_kept
+            || self.bytes > BYTES_KEPT
+            || self.references > REFERENCES_KEPT
+        {
+            self.let_oldest_go();
+        }
+    }
+
+    fn let_oldest_go(&mut self) {
+        let Some(effect) = self.effects.pop_front() else { return };
+        self.let_go += 1;
+        self.bytes -= effect.weight();
+        // An event may have several effects: with the first of them, all of its position are incomplete.
+        self.after = effect.position();
+        for subject in subjects(&effect) {
+            self.references -= 1;
+            if let Some(numbers) = self.by_subject.get_mut(&subject) {
+                numbers.pop_front();
+                if numbers.is_empty() {
+                    self.by_subject.remove(&subject);
+                }
+            }
+        }
+    }
+
+    /// Whether everything that concerns a viewer since a position is here, and how much that is.
+    pub(crate) fn reach(&self, viewer: &Viewer, after: Position) -> Reach {
+        if after < self.after { Reach::Older } else { Reach::All(self.numbers(viewer, after).len()) }
+    }
+
+    /// What a viewer missed between a position and `now`, as much as is gathered at once; `None` when it is not all
+    /// here.
+    pub(crate) fn missed(&self, viewer: &Viewer, after: Position, now: Position) -> Option<Gathering> {
+        if after < self.after {
+            return None;
+        }
+        let mut gathering = Gathering::after(after);
+        for number in self.numbers(viewer, after) {
+            let effect = &self.effects[(number - self.let_go) as usize];
+            // No event has two effects that concern the same viewer.
+            if !gathering.add(effect.position(), viewer.message(effect)) {
+                return Some(gathering);
+            }
+        }
+        gathering.reached = now;
+        Some(gathering)
+    }
+
+    /// The numbers of the effects after a position that may concern a viewer, in order, each once.
+    fn numbers(&self, viewer: &Viewer, after: Position) -> Vec<u64> {
+        let key = &viewer.snapshot.key;
+        let channels = viewer.snapshot.person.channels().chain(&viewer.watches);
+        let channels = channels.map(|channel| Subject::Channel(key.tenant.clone(), channel.clone()));
+        let mut found = Vec::new();
+        for subject in std::iter::once(Subject::Person(key.clone())).chain(channels) {
+            let Some(numbers) = self.by_subject.get(&subject) else { continue };
+            let position = |number: u64| self.effects[(number - self.let_go) as usize].position();
+            let first = numbers.partition_point(|number| position(*number) <= after);
+            found.extend(numbers.range(first..));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// Whom an effect concerns, each once.
+fn subjects(effect: &Effect) -> Vec<Subject> {
+    match effect {
+        Effect::Published(event) => {
+            let Some(published) = event.published() else { return Vec::new() };
+            let (tenant, audience) = (&event.tenant, &published.audience);
+            let person = |user: &crate::names::UserId| {
+                Subject::Person(UserKey { tenant: tenant.clone(), user: user.clone() })
+            };
+            let channel = |channel: &Channel| Subject::Channel(tenant.clone(), channel.clone());
+            audience.users.iter().map(person).chain(audience.channels.iter().map(channel)).collect()
+        }
+        Effect::Changed(key, _) | Effect::Joined(key, ..) | Effect::Left(key, ..) => {
+            vec![Subject::Person(key.clone())]
+        }
+    }
+}

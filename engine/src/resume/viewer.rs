@@ -1,0 +1,57 @@
+//! What an effect means for one person, looked at afterwards: the message they would have got, unless it is no longer
+//! theirs.
+
+use std::collections::BTreeSet;
+
+use crate::delivery::Message;
+use crate::event::Event;
+use crate::inbox::{Effect, Snapshot};
+use crate::names::{Channel, UserKey};
+use crate::position::StreamId;
+
+/// A person at a position, and what one of their connections watches.
+#[derive(Clone)]
+pub(crate) struct Viewer {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) watches: BTreeSet<Channel>,
+    /// The streams that the watched channels lead to.
+    pub(crate) watched_streams: Vec<StreamId>,
+}
+
+impl Viewer {
+    /// The message an earlier effect is for this connection; `None` when it does not concern it, or does no longer:
+    /// what was left meanwhile is not shown again.
+    pub(crate) fn message(&self, effect: &Effect) -> Option<Message> {
+        let mine = |key: &UserKey| self.snapshot.key == *key;
+        match effect {
+            Effect::Published(event) => {
+                let counts = self.counts(event)?;
+                Some(Message::Notification { event: event.clone(), counts })
+            }
+            Effect::Changed(key, event) => mine(key).then(|| Message::Changed(event.clone())),
+            Effect::Joined(key, channels, position) => {
+                mine(key).then(|| Message::Joined { channels: channels.clone(), position: *position })
+            }
+            Effect::Left(key, channels, position) => {
+                mine(key).then(|| Message::Left { channels: channels.clone(), position: *position })
+            }
+        }
+    }
+
+    /// Whether a notification counts for this person; `None` when it does not reach them.
+    fn counts(&self, event: &Event) -> Option<bool> {
+        let published = event.published().filter(|_| event.tenant == self.snapshot.key.tenant)?;
+        let (audience, inbox) = (&published.audience, published.notification.inbox);
+        let user = &self.snapshot.key.user;
+        if audience.users.contains(user) {
+            return Some(inbox);
+        }
+        if audience.except.contains(user) {
+            return None;
+        }
+        if self.snapshot.was_reached(event) {
+            return Some(inbox);
+        }
+        audience.channels.iter().any(|channel| self.watches.contains(channel)).then_some(false)
+    }
+}

@@ -1,0 +1,224 @@
+//! A subscriber: one open connection of one device, as a transport sees it. It gives everything that concerns its user,
+//! in order, each thing once.
+//!
+//! Live, what the hub hands out comes through a bounded mailbox. A subscriber that was away, or whose mailbox was full,
+//! reads what it missed at its own pace, and then is live again; nobody waits for it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::delivery::Parcel;
+use crate::engine::WeakEngine;
+use crate::hub::{Mailbox, SubscriberId};
+use crate::inbox::Counts;
+use crate::names::Channel;
+use crate::position::{Cursor, Position};
+use crate::resume::{Resume, Resumed};
+
+/// How a subscription begins.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The transport, for presence.
+    pub transport: &'static str,
+    /// Channels to watch from the start; with [`resume`](Self::resume), from there.
+    pub watches: Vec<Channel>,
+    /// Where the device left off.
+    pub resume: Option<Resume>,
+}
+
+impl Opening {
+    /// A subscription to what comes from now on.
+    #[must_use]
+    pub fn new(transport: &'static str) -> Self {
+        Self { transport, watches: Vec::new(), resume: None }
+    }
+}
+
+/// What a subscriber starts from: everything after `cursor` comes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    /// The channels the user is a member of.
+    pub channels: Vec<Channel>,
+    /// The channels that the connection watches.
+    pub watching: Vec<Channel>,
+    /// Where it begins: where the log stood, or where the device left off.
+    pub cursor: Cursor,
+    /// The user's counts, where the log stood.
+    pub counts: Counts,
+    /// What became of the wish to resume, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resumed>,
+}
+
+/// Why a subscription ended from the engine's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The engine stops, or has failed.
+    Stopped,
+}
+
+/// A place in the hub, given up when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) id: SubscriberId,
+    departures: mpsc::UnboundedSender<SubscriberId>,
+}
+
+impl Registration {
+    pub(crate) fn new(departures: mpsc::UnboundedSender<SubscriberId>) -> Self {
+        Self { id: SubscriberId::next(), departures }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let _ = self.departures.send(self.id); // the hub may have gone first
+    }
+}
+
+/// What a subscriber gets next, and from where the rest comes.
+pub(crate) struct Advance {
+    pub(crate) parcels: Vec<Arc<Parcel>>,
+    /// Everything up to here is in the parcels, or was before.
+    pub(crate) position: Position,
+    /// Everything after it comes here; without a mailbox there is more to read.
+    pub(crate) mailbox: Option<Mailbox>,
+}
+
+/// A subscriber: what a transport reads from.
+pub struct Subscriber {
+    registration: Registration,
+    engine: WeakEngine,
+    hello: Hello,
+    folded: watch::Receiver<Position>,
+    /// What was missed and is to be handed out first.
+    ready: VecDeque<Arc<Parcel>>,
+    source: Source,
+    position: Position,
+}
+
+enum Source {
+    Live(Mailbox),
+    /// On the way to be live again.
+    Behind(BoxFuture<'static, Option<Advance>>),
+    Ended,
+}
+
+impl Subscriber {
+    pub(crate) fn new(
+        registration: Registration,
+        engine: WeakEngine,
+        hello: Hello,
+        folded: watch::Receiver<Position>,
+        advance: Advance,
+    ) -> Self {
+        let position = hello.cursor.position;
+        let (ready, source) = (VecDeque::new(), Source::Ended);
+        let mut subscriber = Self { registration, engine, hello, folded, ready, source, position };
+        subscriber.take_in(advance);
+        subscriber
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> SubscriberId {
+        self.registration.id
+    }
+
+    /// What it starts from.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// The next parcel; waits for one. May be dropped and called again.
+    ///
+    /// # Errors
+    /// Why there will be no more: what was there before has been handed out.
+    pub async fn next(&mut self) -> Result<Arc<Parcel>, Ended> {
+        loop {
+            if let Some(parcel) = self.ready.pop_front() {
+                return Ok(self.handed_out(parcel));
+            }
+            match &mut self.source {
+                Source::Live(mailbox) => match mailbox.receive().await {
+                    Some(parcel) => return Ok(self.handed_out(parcel)),
+                    None => self.fall_behind(),
+                },
+                Source::Behind(advance) => match advance.await {
+                    Some(advance) => self.take_in(advance),
+                    None => self.source = Source::Ended,
+                },
+                Source::Ended => return Err(Ended::Stopped),
+            }
+        }
+    }
+
+    /// The next parcel, if one is there already.
+    pub fn try_next(&mut self) -> Option<Arc<Parcel>> {
+        let parcel = match (self.ready.pop_front(), &mut self.source) {
+            (Some(parcel), _) => parcel,
+            (None, Source::Live(mailbox)) => mailbox.try_receive()?,
+            (None, _) => return None,
+        };
+        Some(self.handed_out(parcel))
+    }
+
+    /// The position up to which it has been given everything, as far as parcels tell.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The same, having looked how far the log has come: a quiet subscriber moves on, too.
+    pub fn settle(&mut self) -> Position {
+        // First how far the mailboxes were filled, then whether this one is empty.
+        let folded = *self.folded.borrow();
+        let is_settled = matches!(&self.source, Source::Live(mailbox) if mailbox.is_settled());
+        if is_settled && self.ready.is_empty() {
+            self.position = self.position.max(folded);
+        }
+        self.position
+    }
+
+    fn handed_out(&mut self, parcel: Arc<Parcel>) -> Arc<Parcel> {
+        self.position = parcel.position();
+        parcel
+    }
+
+    fn take_in(&mut self, advance: Advance) {
+        if advance.parcels.is_empty() {
+            self.position = advance.position;
+        }
+        self.ready.extend(advance.parcels);
+        match advance.mailbox {
+            Some(mailbox) => self.source = Source::Live(mailbox),
+            None => self.read_on(advance.position),
+        }
+    }
+
+    fn fall_behind(&mut self) {
+        self.read_on(self.position);
+    }
+
+    fn read_on(&mut self, after: Position) {
+        let (engine, id) = (self.engine.clone(), self.id());
+        self.source = Source::Behind(async move { engine.upgrade()?.advance(id, after).await }.boxed());
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("id", &self.registration.id)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+//! Slow never hurts fast (promise 4): who does not keep up reads what it missed at its own pace, and loses nothing.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tidings_engine::delivery::{Message, Parcel};
+use tidings_engine::{Draft, Engine, Identity, Opening, Options, Subscriber, Tenant};
+
+use crate::world::{World, id, in_time, person};
+
+fn identity(user: &str) -> Identity {
+    Identity::person(Tenant::default(), user.parse().unwrap())
+}
+
+fn draft(body: &str) -> Draft {
+    let draft = json!({ "type": "note", "body": body, "audience": { "channels": ["everyone"] } });
+    serde_json::from_value(draft).unwrap()
+}
+
+fn notifications(parcel: &Parcel) -> Vec<u64> {
+    let position = |message: &Message| match message {
+        Message::Notification { event, .. } => Some(event.position.0),
+        _ => None,
+    };
+    parcel.deliveries().iter().filter_map(|delivery| position(delivery.message())).collect()
+}
+
+async fn receive(subscriber: &mut Subscriber, count: usize) -> Vec<u64> {
+    let mut received = Vec::new();
+    while received.len() < count {
+        let parcel: Arc<Parcel> = in_time("a parcel", subscriber.next()).await.expect("nobody is let go");
+        received.extend(notifications(&parcel));
+    }
+    received
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_does_not_read_loses_nothing_and_delays_nobody() {
+    for recent_kept in [100, 10_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = Options::new(directory.path());
+        options.recent_kept = Some(recent_kept);
+        let engine = Engine::start(options).await.unwrap();
+        let mut slow = engine.subscribe(&identity("slow"), Opening::new("test")).await.unwrap();
+        let mut quick = engine.subscribe(&identity("quick"), Opening::new("test")).await.unwrap();
+        let published = 1_500;
+        let reader = tokio::spawn(async move { receive(&mut quick, published).await });
+        let service = Identity::service(Tenant::default());
+        let mut expected = Vec::new();
+        for _ in 0..published {
+            let receipt = engine.publish(&service, draft(&"x".repeat(200)).into()).await.unwrap();
+            expected.push(receipt.position.0);
+        }
+        assert_eq!(in_time("the quick reader", reader).await.unwrap(), expected);
+        // Half of it, then more is published, then the rest: it falls behind and catches up, and falls behind again.
+        let mut received = receive(&mut slow, published / 2).await;
+        for _ in 0..published {
+            let receipt = engine.publish(&service, draft("").into()).await.unwrap();
+            expected.push(receipt.position.0);
+        }
+        received.extend(receive(&mut slow, 2 * published - received.len()).await);
+        assert_eq!(received, expected, "each once, in order, with {recent_kept} events in memory");
+        assert_eq!(slow.settle(), engine.settle().await.unwrap(), "and it is live again");
+        engine.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_read_for_a_while_gets_everything_afterwards() {
+    let world = World::start().await;
+    let mut device = world.connect(&person("ada")).await;
+    let mut expected = Vec::new();
+    for number in 0..60 {
+        // More than the sockets' buffers hold.
+        let body = format!("{number}").repeat(8_000);
+        let items: Vec<_> = (0..20)
+            .map(|_| json!({ "type": "note", "body": body, "audience": { "users": ["ada"] } }))
+            .collect();
+        let answer = world.post("/v1/notifications/batch", &crate::world::service(), json!(items)).await;
+        expected.extend(answer["results"].as_array().unwrap().iter().map(id));
+    }
+    let mut received = Vec::new();
+    while received.len() < expected.len() {
+        let message = device.expect("notification").await;
+        received.push(message["notification"]["id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(received, expected);
+}

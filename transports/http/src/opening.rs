@@ -1,0 +1,54 @@
+//! How a connection that gets live messages wishes to begin, from the parameters of its address. WebSocket and SSE have
+//! the same.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use tidings_engine::{Channel, Cursor, Opening, Resume, limits};
+
+use crate::Context;
+use crate::params::Params;
+use crate::problem::Problem;
+
+/// The wishes of a connection: `?token=…&cursor=…&limit=…&watch=…&watch=…`.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Its token, for those who cannot set headers.
+    pub token: Option<String>,
+    /// The last cursor that the device got.
+    pub cursor: Option<Cursor>,
+    /// How much it may have missed: beyond that it would rather load its inbox.
+    pub limit: Option<usize>,
+    /// Channels to watch from the start.
+    pub watches: Vec<Channel>,
+}
+
+impl Wishes {
+    /// The opening of a subscription over a transport.
+    #[must_use]
+    pub fn opening(self, transport: &'static str) -> Opening {
+        let most = self.limit.unwrap_or(limits::MISSED_DEFAULT);
+        let resume = self.cursor.map(|cursor| Resume { cursor, most });
+        Opening { transport, watches: self.watches, resume }
+    }
+}
+
+impl FromRequestParts<Context> for Wishes {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
+        let mut params = Params::from_request_parts(parts, context).await?;
+        let token = params.take("token")?;
+        let cursor = params.take("cursor")?;
+        let limit = params.take_number("limit", 0, limits::MISSED_MOST as u64)?.map(|limit| limit as usize);
+        let mut watches = Vec::new();
+        while let Some(channel) = params.take("watch")? {
+            watches.push(channel);
+        }
+        let most = limits::WATCHES_PER_SUBSCRIBER;
+        if watches.len() > most {
+            return Err(Problem::field("watch", format!("expected at most {most} channels")));
+        }
+        params.finish()?;
+        Ok(Self { token, cursor, limit, watches })
+    }
+}

@@ -1,0 +1,58 @@
+//! Server-sent events for Tidings, at `/v1/events`: what concerns a user, as an event stream (WHATWG HTML, 9.2).
+//!
+//! The `id` of an event is its cursor, so a browser's `EventSource` resumes by itself. This crate turns deliveries into
+//! events; it takes no commands, and decides nothing about what somebody may do.
+
+mod event;
+mod stream;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tidings_engine::delivery::Encoding;
+use tidings_http::problem::Problem;
+use tidings_http::{Context, Routes, Wishes, bearer};
+
+/// The cursor of the last event that a client got: what a browser sends when it connects again.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The SSE transport, to be mounted on HTTP.
+pub struct EventStreams;
+
+impl Routes for EventStreams {
+    fn router(&self, context: Context) -> Router {
+        let Some(encoding) = event::encoding(&context.engine) else {
+            tracing::error!("there is no encoding left for SSE: /v1/events is not there");
+            return Router::new();
+        };
+        let events = move |context, wishes, headers| events(context, wishes, headers, encoding.clone());
+        Router::new().route("/v1/events", get(events)).with_state(context)
+    }
+}
+
+async fn events(
+    State(context): State<Context>,
+    mut wishes: Wishes,
+    headers: HeaderMap,
+    encoding: Encoding,
+) -> Result<Response, Problem> {
+    let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
+    let identity = context.tokens.verify(&token.ok_or_else(Problem::unauthorized)?)?;
+    // A browser that connects again has the address of the first time, and knows better now.
+    if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
+        let cursor = last.to_str().ok().and_then(|last| last.parse().ok());
+        let expected = || Problem::field(LAST_EVENT_ID.as_str(), "expected the id of an earlier event");
+        wishes.cursor = Some(cursor.ok_or_else(expected)?);
+    }
+    let subscriber = context.engine.subscribe(&identity, wishes.opening("sse")).await?;
+    let body = Body::from_stream(stream::of(context, identity, subscriber, encoding));
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-accel-buffering"), "no"), // a proxy that gathers would hold events back
+    ];
+    Ok((headers, body).into_response())
+}

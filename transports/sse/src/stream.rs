@@ -1,0 +1,95 @@
+//! The life of a stream: it begins with who one is, goes on with what concerns one, and says why it ends.
+
+use std::convert::Infallible;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, Stream, StreamExt};
+use tidings_engine::delivery::{Encoding, Parcel};
+use tidings_engine::{Ended, Identity, Resumed, Subscriber};
+use tidings_http::Context;
+use tidings_http::token::expiry;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use crate::event;
+
+/// How often a quiet stream is told where the log is.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(25);
+/// Clients connect again after this long at least, and each at another moment within as long again.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// A stream that goes on.
+struct Events {
+    context: Context,
+    subscriber: Subscriber,
+    encoding: Encoding,
+    heartbeat: Interval,
+    /// Says why, when the stream has to end.
+    end: BoxFuture<'static, &'static str>,
+}
+
+/// The stream of a subscriber.
+pub(crate) fn of(
+    context: Context,
+    identity: Identity,
+    subscriber: Subscriber,
+    encoding: Encoding,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    let hello = subscriber.hello();
+    let mut first = vec![
+        event::retry(RETRY_AFTER_MS + some_moment()),
+        event::hello(&identity, hello, HEARTBEAT_EVERY.as_secs()),
+    ];
+    if let Some(Resumed::Reset(reason)) = hello.resume {
+        first.push(event::reset(reason, &hello.cursor));
+    }
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (shutdown, expires_at) = (context.shutdown.clone(), identity.expires_at);
+    let end = Box::pin(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => "the server is stopping",
+            () = expiry(expires_at) => "the token has ended",
+        }
+    });
+    let events = Events { context, subscriber, encoding, heartbeat, end };
+    let first = stream::iter([gathered(first)]);
+    first.chain(stream::unfold(Some(events), next)).map(Ok)
+}
+
+async fn next(events: Option<Events>) -> Option<(Bytes, Option<Events>)> {
+    let mut events = events?;
+    let Events { context, subscriber, encoding, heartbeat, end } = &mut events;
+    tokio::select! {
+        reason = end => Some((event::closing(reason), None)),
+        parcel = subscriber.next() => match parcel {
+            Ok(parcel) => Some((encoded(&parcel, encoding), Some(events))),
+            Err(Ended::Stopped) => Some((event::closing("the server is stopping"), None)),
+        },
+        _ = heartbeat.tick() => {
+            let cursor = context.engine.log().cursor(subscriber.settle());
+            Some((event::heartbeat(&cursor), Some(events)))
+        }
+    }
+}
+
+/// A parcel as one run of bytes. That of a single delivery is shared with everybody else who gets it.
+fn encoded(parcel: &Parcel, encoding: &Encoding) -> Bytes {
+    match parcel.deliveries() {
+        [delivery] => delivery.encoded(encoding).clone(),
+        deliveries => gathered(deliveries.iter().map(|delivery| delivery.encoded(encoding).clone())),
+    }
+}
+
+fn gathered(events: impl IntoIterator<Item = Bytes>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    events.into_iter().for_each(|event| bytes.extend_from_slice(&event));
+    bytes.freeze()
+}
+
+/// A moment within [`RETRY_AFTER_MS`], another one for everybody: the clock's nanoseconds are random enough for that.
+fn some_moment() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos()) / 1_000 % RETRY_AFTER_MS
+}
