@@ -165,9 +165,10 @@ fn nothing_is_lost_or_doubled_where_catching_up_ends() {
             let mut opening = tidings_engine::Opening::new("test");
             opening.resume = Some(tidings_engine::Resume { cursor: cursor.clone(), most: usize::MAX });
             let mut subscriber = engine.subscribe(&ada, opening).await.unwrap();
+            assert_eq!(subscriber.hello().resume, Some(tidings_engine::Resumed::Continued), "{number}");
             let mut live = number % 3;
             loop {
-                let parcel = subscriber.next().await.unwrap();
+                let parcel = crate::world::in_time("a parcel", subscriber.next()).await.unwrap();
                 let mut caught_up = false;
                 for delivery in parcel.deliveries() {
                     use tidings_engine::delivery::Message::{CaughtUp, Notification};
@@ -318,4 +319,43 @@ async fn what_is_only_shown_live_and_what_is_watched_is_resumed_too() {
     let wrong =
         world.request(reqwest::Method::GET, "/v1/events?cursor=17", &person("ada")).send().await.unwrap();
     assert_eq!(wrong.status(), 422);
+}
+
+/// Ten thousand devices that come back together do not ask the database, also right after a restart: here they come
+/// back when there is none left to ask.
+#[test]
+fn devices_that_come_back_together_ask_the_database_nothing() {
+    const DEVICES: usize = 2_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::start(Options::new(directory.path())).await.unwrap();
+        let (service, everyone) = (Identity::service(Tenant::default()), json!({ "channels": ["everyone"] }));
+        let person =
+            |number: usize| Identity::person(Tenant::default(), format!("u{number}").parse().unwrap());
+        for number in 0..DEVICES {
+            engine.admit(&person(number)).await.unwrap();
+        }
+        let cursor = engine.log().cursor(engine.log().head());
+        let draft: tidings_engine::Draft =
+            serde_json::from_value(json!({ "type": "note", "audience": everyone })).unwrap();
+        engine.publish(&service, draft.into()).await.unwrap();
+        engine.shutdown().await;
+        drop(engine);
+
+        let engine = Engine::start(Options::new(directory.path())).await.unwrap();
+        let view = rusqlite::Connection::open(directory.path().join("inbox.db")).unwrap();
+        for table in ["people", "memberships", "streams", "readings", "entries", "concerns", "notifications"]
+        {
+            view.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        }
+        for number in 0..DEVICES {
+            let mut opening = tidings_engine::Opening::new("test");
+            opening.resume = Some(tidings_engine::Resume { cursor: cursor.clone(), most: 1_000 });
+            let mut device = engine.subscribe(&person(number), opening).await.unwrap();
+            let parcel = crate::world::in_time("what it missed", device.next()).await.unwrap();
+            assert_eq!(parcel.deliveries().len(), 3, "a notification, the counts, and that it is live");
+        }
+        engine.shutdown().await;
+    });
 }

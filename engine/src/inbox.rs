@@ -4,6 +4,7 @@
 
 mod concerns;
 mod fold;
+mod load;
 mod page;
 mod person;
 mod projection;

@@ -211,6 +211,10 @@ impl Log {
 impl Shared {
     /// Events after a position that are durable, from the ring or else from the store.
     async fn after(&self, position: Position, limit: usize) -> Result<Events, LogError> {
+        // The store and the ring have events a moment before the head says so. Nobody may be ahead of the head: a cursor
+        // that is would be refused.
+        let shown = self.head.borrow().0.saturating_sub(position.0);
+        let limit = limit.min(usize::try_from(shown).unwrap_or(usize::MAX));
         if let Some(recent) = read(&self.ring).after(position, limit) {
             return Ok(recent);
         }

@@ -53,6 +53,17 @@ pub(crate) enum Request {
     ChannelPresence(Tenant, Channel, oneshot::Sender<ChannelPresence>),
 }
 
+impl Request {
+    /// Whom it needs in memory.
+    fn whose(&self) -> Option<&UserKey> {
+        match self {
+            Self::Load(key, _) => Some(key),
+            Self::Subscribe(subscription, ..) => Some(&subscription.key),
+            _ => None,
+        }
+    }
+}
+
 /// Where a subscriber goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum From {
@@ -114,6 +125,7 @@ impl Projector {
             if let Some(people) = kept.people {
                 projection = projection.keeping(people);
             }
+            projection.bring_everybody()?;
             let position = projection.fold().position();
             let (departures, departed) = mpsc::unbounded_channel();
             let tail = log.tail(position);
@@ -203,6 +215,7 @@ impl Thread<'_> {
                     if count == 0 {
                         break; // the engine was dropped without a shutdown
                     }
+                    self.projection.bring(asked.iter().filter_map(Request::whose).cloned())?;
                     for request in asked.drain(..) {
                         self.serve(request)?;
                     }

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteSynchronous;
 
 use super::fold::{Changes, Effect, Fold};
 use super::page::Snapshot;
-use super::view;
+use super::{load, view};
 use crate::event::Events;
 use crate::log::{Log, TailError};
 use crate::names::{Channel, UserKey};
@@ -22,6 +22,8 @@ use crate::sqlite::{Connection, on_thread, writing};
 
 /// People kept in memory who are not connected: a few hundred bytes each, more for those with many exceptions.
 const PEOPLE_KEPT: usize = 50_000;
+/// People loaded at once, for the size of what is asked.
+const PEOPLE_AT_ONCE: usize = 1_024;
 
 /// Why a projection stopped. What it has is derived, so nothing is lost: it can be rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -131,11 +133,7 @@ impl<'c> Projection<'c> {
 
     /// Folds the next events. What they change is written by [`write`](Self::write), before the next batch is folded.
     pub(crate) fn apply(&self, events: &Events) -> Result<Folded, ViewError> {
-        for event in events {
-            for key in Fold::concerned(event) {
-                self.bring(&key)?;
-            }
-        }
+        self.bring(events.iter().flat_map(|event| Fold::concerned(event)))?;
         let mut folded = Folded { effects: Vec::with_capacity(events.len()), changes: Changes::default() };
         let written = |stream, position| view::rank(self.connection, stream, position);
         let mut fold = self.fold.write();
@@ -152,19 +150,30 @@ impl<'c> Projection<'c> {
         Ok(())
     }
 
-    /// Brings a person into memory.
-    fn bring(&self, key: &UserKey) -> Result<(), ViewError> {
-        if self.fold.read().has(key) {
-            return Ok(());
+    /// Brings people into memory.
+    pub(crate) fn bring(&self, keys: impl Iterator<Item = UserKey>) -> Result<(), ViewError> {
+        let fold = self.fold.read();
+        let missing: BTreeSet<UserKey> = keys.filter(|key| !fold.has(key)).collect();
+        let missing: Vec<UserKey> = missing.into_iter().collect();
+        let mut loaded = Vec::with_capacity(missing.len());
+        for some in missing.chunks(PEOPLE_AT_ONCE) {
+            loaded.extend(load::people(self.connection, some, fold.shared())?);
         }
-        let person = view::load_person(self.connection, key, self.fold.read().shared())?;
-        self.fold.write().keep(key.clone(), person);
+        drop(fold);
+        let mut fold = self.fold.write();
+        missing.into_iter().zip(loaded).for_each(|(key, person)| fold.keep(key, person));
         Ok(())
+    }
+
+    /// Brings everybody into memory, if that is not too many: after a restart, they all come back at once.
+    pub(crate) fn bring_everybody(&self) -> Result<(), ViewError> {
+        let everybody = load::everybody(self.connection, self.people_kept)?;
+        self.bring(everybody.into_iter())
     }
 
     /// A person as they are now, in memory from here on.
     pub(crate) fn snapshot(&self, key: &UserKey) -> Result<Snapshot, ViewError> {
-        self.bring(key)?;
+        self.bring(std::iter::once(key.clone()))?;
         let snapshot = Snapshot::of(&self.fold.read(), key).ok_or(ViewError::Closed);
         self.fold.write().forget(self.people_kept);
         snapshot
@@ -183,7 +192,7 @@ impl<'c> Projection<'c> {
 
     /// Keeps a person in memory while a connection of theirs is open.
     pub(crate) fn pin(&self, key: &UserKey) -> Result<(), ViewError> {
-        self.bring(key)?;
+        self.bring(std::iter::once(key.clone()))?;
         self.fold.write().pin(key);
         Ok(())
     }

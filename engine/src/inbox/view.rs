@@ -6,9 +6,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params}
 
 use super::concerns;
 use super::fold::{Changes, Effect, Fold};
-use super::person::{Makers, Membership, OwnStream, Person};
-use super::reading::{Offsets, Reading};
-use super::stream::{SharedStream, SharedStreams};
+use super::reading::Offsets;
+use super::stream::SharedStream;
 use crate::event::Event;
 use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::notification::encode;
@@ -66,104 +65,14 @@ pub(super) fn load_shared_streams(
     rows.collect()
 }
 
-/// A person as the view has them, with the readings that follow from their memberships.
-pub(super) fn load_person(
-    connection: &Connection,
-    key: &UserKey,
-    shared: &SharedStreams,
-) -> rusqlite::Result<Person> {
-    let mut person = Person::default();
-    let names = params![key.tenant.as_str(), key.user.as_str()];
-
-    let sql = "SELECT known_since, claims_issued_at FROM people WHERE tenant = ?1 AND user = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let row =
-        statement.query_row(names, |row| Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?))).optional()?;
-    if let Some((known_since, claims_issued_at)) = row {
-        person.known_since = known_since.map(Position::from_sql);
-        person.claims_issued_at = claims_issued_at;
-    }
-    if let Some(since) = person.known_since {
-        person.memberships.insert(Channel::everyone(), Membership { since, makers: Makers::default() });
-    }
-
-    let sql = "SELECT channel, since, makers FROM memberships WHERE tenant = ?1 AND user = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let memberships = statement.query_map(names, |row| {
-        let channel: String = row.get(0)?;
-        let membership = Membership { since: Position::from_sql(row.get(1)?), makers: Makers(row.get(2)?) };
-        Ok((Channel::stored(&channel), membership))
-    })?;
-    for membership in memberships {
-        let (channel, membership) = membership?;
-        person.memberships.insert(channel, membership);
-    }
-
-    let sql = "SELECT id, head, last FROM streams WHERE tenant = ?1 AND owner = ?2";
-    let own = connection.prepare_cached(sql)?.query_row(names, |row| {
-        let (id, head) = (StreamId::from_sql(row.get(0)?), Offset::from_sql(row.get(1)?));
-        Ok(OwnStream { id, head, last: Position::from_sql(row.get(2)?) })
-    });
-    person.own = own.optional()?;
-
-    let mut statement = connection.prepare_cached(include_str!("sql/load_readings.sql"))?;
-    for reading in statement.query_map(names, reading)? {
-        let (stream, reading) = reading?;
-        person.readings.insert(stream, reading);
-    }
-    derive_readings(connection, key, shared, &mut person)?;
-    Ok(person)
-}
-
-/// Who was no member yet when a stream began has joined it at its rank there.
-fn derive_readings(
-    connection: &Connection,
-    key: &UserKey,
-    shared: &SharedStreams,
-    person: &mut Person,
-) -> rusqlite::Result<()> {
-    let mut derived = Vec::new();
-    for (id, stream) in super::fold::streams_of(shared, &key.tenant, person) {
-        let missing = !person.readings.contains_key(&id);
-        let since = person.in_since(stream).filter(|since| missing && stream.first <= *since);
-        if let Some(since) = since {
-            let join = if stream.last <= since { stream.head } else { rank(connection, id, since)? };
-            derived.push((id, Reading::joined_at(join)));
-        }
-    }
-    person.readings.extend(derived);
-    Ok(())
-}
-
-fn reading(row: &Row<'_>) -> rusqlite::Result<(StreamId, Reading)> {
-    let unread: Option<String> = row.get(5)?;
-    let unread: Vec<(u64, u64)> =
-        unread.as_deref().map(|text| json(5, text)).transpose()?.unwrap_or_default();
-    let reading = Reading {
-        join: Offset::from_sql(row.get(1)?),
-        cursor: Offset::from_sql(row.get(2)?),
-        seen: Offset::from_sql(row.get(3)?),
-        read: offsets(row, 4)?,
-        unread: unread.into_iter().map(|(offset, position)| (Offset(offset), Position(position))).collect(),
-        hidden: offsets(row, 6)?,
-        archived: offsets(row, 7)?,
-        pinned: offsets(row, 8)?,
-    };
-    Ok((StreamId::from_sql(row.get(0)?), reading))
-}
-
-fn offsets(row: &Row<'_>, column: usize) -> rusqlite::Result<Offsets> {
-    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else {
-        return Ok(Offsets::default());
-    };
-    Offsets::deserialize_from(bytes).map_err(|error| damaged(column, error))
-}
-
 pub(super) fn json<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| damaged(column, error))
 }
 
-fn damaged(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(super) fn damaged(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Null, Box::new(error))
 }
 

@@ -1,3 +1,3 @@
-SELECT stream, joined, cursor, seen, read, unread, hidden, archived, pinned
-FROM readings
-WHERE tenant = ?1 AND user = ?2
+SELECT w.key, r.stream, r.joined, r.cursor, r.seen, r.read, r.unread, r.hidden, r.archived, r.pinned
+FROM json_each(?1) w
+CROSS JOIN readings r ON r.tenant = w.value ->> 0 AND r.user = w.value ->> 1

@@ -1,0 +1,142 @@
+//! People from the view's rows into memory, many at once: five statements, however many they are.
+//!
+//! Loads, decides nothing. What follows from a membership alone is derived, not read.
+
+use rusqlite::Row;
+
+use super::fold::streams_of;
+use super::person::{Makers, Membership, OwnStream, Person};
+use super::reading::{Offsets, Reading};
+use super::stream::SharedStreams;
+use super::view::{damaged, json};
+use crate::names::{Channel, Tenant, UserId, UserKey};
+use crate::position::{Offset, Position, StreamId};
+use crate::sqlite::Connection;
+
+/// People as the view has them, in the order of their keys.
+pub(super) fn people(
+    connection: &Connection,
+    keys: &[UserKey],
+    shared: &SharedStreams,
+) -> rusqlite::Result<Vec<Person>> {
+    let wanted: Vec<(&str, &str)> = keys.iter().map(|key| (key.tenant.as_str(), key.user.as_str())).collect();
+    let wanted = serde_json::json!(wanted).to_string();
+    let mut people = vec![Person::default(); keys.len()];
+    let mut each = |sql: &str, take: fn(&mut Person, &Row<'_>) -> rusqlite::Result<()>| {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query([&wanted])?;
+        while let Some(row) = rows.next()? {
+            if let Some(person) = people.get_mut(index(row)?) {
+                take(person, row)?;
+            }
+        }
+        Ok::<_, rusqlite::Error>(())
+    };
+    each(include_str!("sql/load_people.sql"), person)?;
+    each(include_str!("sql/load_memberships.sql"), membership)?;
+    each(include_str!("sql/load_own_streams.sql"), own_stream)?;
+    each(include_str!("sql/load_readings.sql"), reading)?;
+    derive_readings(connection, keys, shared, &mut people)?;
+    Ok(people)
+}
+
+/// The people there are, if they are not more than `most`.
+pub(super) fn everybody(connection: &Connection, most: usize) -> rusqlite::Result<Vec<UserKey>> {
+    let mut statement = connection.prepare_cached("SELECT tenant, user FROM people LIMIT ?1")?;
+    let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+    let rows = statement.query_map([limit], |row| {
+        let (tenant, user): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(UserKey { tenant: Tenant::stored(&tenant), user: UserId::stored(&user) })
+    })?;
+    let keys: Vec<UserKey> = rows.collect::<Result<_, _>>()?;
+    Ok(if keys.len() > most { Vec::new() } else { keys })
+}
+
+/// Which of those that were asked for a row is of: the index in the JSON array.
+fn index(row: &Row<'_>) -> rusqlite::Result<usize> {
+    row.get::<_, i64>(0).map(|index| usize::try_from(index).unwrap_or(usize::MAX))
+}
+
+fn person(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
+    person.known_since = row.get::<_, Option<i64>>(1)?.map(Position::from_sql);
+    person.claims_issued_at = row.get(2)?;
+    if let Some(since) = person.known_since {
+        person.memberships.insert(Channel::everyone(), Membership { since, makers: Makers::default() });
+    }
+    Ok(())
+}
+
+fn membership(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
+    let channel: String = row.get(1)?;
+    let membership = Membership { since: Position::from_sql(row.get(2)?), makers: Makers(row.get(3)?) };
+    person.memberships.insert(Channel::stored(&channel), membership);
+    Ok(())
+}
+
+fn own_stream(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
+    let (id, head) = (StreamId::from_sql(row.get(1)?), Offset::from_sql(row.get(2)?));
+    person.own = Some(OwnStream { id, head, last: Position::from_sql(row.get(3)?) });
+    Ok(())
+}
+
+fn reading(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
+    let unread: Option<String> = row.get(6)?;
+    let unread: Vec<(u64, u64)> =
+        unread.as_deref().map(|text| json(6, text)).transpose()?.unwrap_or_default();
+    let reading = Reading {
+        join: Offset::from_sql(row.get(2)?),
+        cursor: Offset::from_sql(row.get(3)?),
+        seen: Offset::from_sql(row.get(4)?),
+        read: offsets(row, 5)?,
+        unread: unread.into_iter().map(|(offset, position)| (Offset(offset), Position(position))).collect(),
+        hidden: offsets(row, 7)?,
+        archived: offsets(row, 8)?,
+        pinned: offsets(row, 9)?,
+    };
+    person.readings.insert(StreamId::from_sql(row.get(1)?), reading);
+    Ok(())
+}
+
+fn offsets(row: &Row<'_>, column: usize) -> rusqlite::Result<Offsets> {
+    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else {
+        return Ok(Offsets::default());
+    };
+    Offsets::deserialize_from(bytes).map_err(|error| damaged(column, error))
+}
+
+/// Who was no member yet when a stream began has joined it at its rank there.
+fn derive_readings(
+    connection: &Connection,
+    keys: &[UserKey],
+    shared: &SharedStreams,
+    people: &mut [Person],
+) -> rusqlite::Result<()> {
+    let (mut whose, mut wanted) = (Vec::new(), Vec::new());
+    for (index, (key, person)) in keys.iter().zip(people.iter_mut()).enumerate() {
+        let mut joined = Vec::new();
+        for (id, stream) in streams_of(shared, &key.tenant, person) {
+            let missing = !person.readings.contains_key(&id);
+            let since = person.in_since(stream).filter(|since| missing && stream.first <= *since);
+            match since {
+                Some(since) if stream.last <= since => joined.push((id, Reading::joined_at(stream.head))),
+                Some(since) => {
+                    whose.push((index, id));
+                    wanted.push((id.sql(), since.sql()));
+                }
+                None => {}
+            }
+        }
+        person.readings.extend(joined);
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut statement = connection.prepare_cached(include_str!("sql/ranks.sql"))?;
+    let mut rows = statement.query([serde_json::json!(wanted).to_string()])?;
+    while let Some(row) = rows.next()? {
+        let rank = Offset::from_sql(row.get::<_, Option<i64>>(1)?.unwrap_or(0));
+        let (index, id) = whose[index(row)?];
+        people[index].readings.insert(id, Reading::joined_at(rank));
+    }
+    Ok(())
+}
