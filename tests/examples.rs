@@ -96,3 +96,36 @@ async fn curl_publishes_and_listeners_in_rust_and_python_hear_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_follower_goes_on_where_it_was_when_the_server_comes_back() {
+    let mut world = World::start().await;
+    let address = world.address().to_owned();
+    let mut follow = Command::new(folder().join("follow.sh"));
+    of_ada(&world, &mut follow);
+    let mut follower = follow.stdout(Stdio::piped()).spawn().expect("the follower starts");
+    let mut lines = BufReader::new(follower.stdout.take().expect("an output")).lines();
+    let hello = in_time("the hello", lines.next_line()).await.expect("its output").expect("a line");
+    assert!(hello.starts_with("hello "), "{hello}");
+    let mut told = Vec::new();
+    for title in ["before", "after"] {
+        if title == "after" {
+            world.kill().await;
+            let mut again = Command::new(crate::world::binary());
+            again.args(["serve", "--listen", &address, "--data-dir"]).arg(world.data());
+            world.resume_with(again).await;
+        }
+        let note = serde_json::json!({ "type": "note", "title": title, "audience": { "users": ["ada"] } });
+        world.publish(note).await;
+        loop {
+            let line = in_time("a line", lines.next_line()).await.expect("its output").expect("it goes on");
+            told.push(line);
+            if told.last().is_some_and(|line| line.starts_with("notification ") && line.contains(title)) {
+                break;
+            }
+        }
+    }
+    let notifications = told.iter().filter(|line| line.starts_with("notification ")).count();
+    assert_eq!(notifications, 2, "each once: {told:#?}");
+    assert!(told.iter().any(|line| line.contains(r#""result":"continued""#)), "{told:#?}");
+}
