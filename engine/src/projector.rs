@@ -298,12 +298,11 @@ impl Thread<'_> {
             return Ok(Some(Next::Here(self.attach(id, Vec::new(), position))));
         };
         let viewer = self.projection.viewer(&key, watches)?;
-        match self.recent.reach(&viewer, after) {
+        let gathered = match self.recent.missed(&viewer, after, position, most) {
+            Reach::Here(gathered) => gathered,
+            Reach::TooMany => return Ok(Some(Next::TooMany)),
             Reach::Older => return Ok(Some(Next::Older(Box::new(viewer)))),
-            Reach::All(count) if count > most => return Ok(Some(Next::TooMany)),
-            Reach::All(_) => {}
-        }
-        let Some(gathered) = self.recent.missed(&viewer, after, position) else { return Ok(None) };
+        };
         if gathered.reached < position {
             let Step { parcels, position } = gathered.into_step();
             return Ok(Some(Next::Here(Advance { parcels, position, mailbox: None })));

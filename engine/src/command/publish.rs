@@ -51,12 +51,7 @@ impl Engine {
         identity: &Identity,
         publications: Vec<Publication>,
     ) -> Result<Vec<Result<Receipt, Error>>, Error> {
-        identity.require(Scope::Publish)?;
-        let most = limits::NOTIFICATIONS_PER_BATCH;
-        if publications.len() > most {
-            let detail = format!("expected at most {most} notifications, got {}", publications.len());
-            return Err(Error::field("notifications", detail));
-        }
+        Self::check_batch(identity, publications.len())?;
         let mut appends = Vec::with_capacity(publications.len());
         let mut results = Vec::with_capacity(publications.len());
         for publication in publications {
@@ -71,6 +66,20 @@ impl Engine {
         let mut appended = self.append_prepared(appends).await.into_iter();
         let settled = results.into_iter().map(|refused| refused.or_else(|| appended.next()));
         Ok(settled.map(|result| result.unwrap_or(Err(Error::Internal))).collect())
+    }
+
+    /// Whether somebody may publish so many notifications at once: to be asked before they are parsed.
+    ///
+    /// # Errors
+    /// When the token does not allow it, or there are too many.
+    pub fn check_batch(identity: &Identity, count: usize) -> Result<(), Error> {
+        identity.require(Scope::Publish)?;
+        let most = limits::NOTIFICATIONS_PER_BATCH;
+        if count > most {
+            let detail = format!("expected at most {most} notifications, got {count}");
+            return Err(Error::field("notifications", detail));
+        }
+        Ok(())
     }
 
     /// Checks a draft, asks the rules, and makes a notification of it.

@@ -21,12 +21,13 @@ enum Subject {
     Channel(Tenant, Channel),
 }
 
-/// How far back the recent effects answer for somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the recent effects answer somebody.
 pub(crate) enum Reach {
-    /// To where they left off, and so much concerns them since.
-    All(usize),
-    /// Not so far.
+    /// They go back to where somebody left off: this came since, as much as is gathered at once.
+    Here(Gathering),
+    /// More came since than is wished for.
+    TooMany,
+    /// They do not go back so far.
     Older,
 }
 
@@ -94,27 +95,25 @@ impl Recent {
         }
     }
 
-    /// Whether everything that concerns a viewer since a position is here, and how much that is.
-    pub(crate) fn reach(&self, viewer: &Viewer, after: Position) -> Reach {
-        if after < self.after { Reach::Older } else { Reach::All(self.numbers(viewer, after).len()) }
-    }
-
-    /// What a viewer missed between a position and `now`, as much as is gathered at once; `None` when it is not all
-    /// here.
-    pub(crate) fn missed(&self, viewer: &Viewer, after: Position, now: Position) -> Option<Gathering> {
+    /// What a viewer missed between a position and `now`, if it is all here and no more than `most`.
+    pub(crate) fn missed(&self, viewer: &Viewer, after: Position, now: Position, most: usize) -> Reach {
         if after < self.after {
-            return None;
+            return Reach::Older;
+        }
+        let numbers = self.numbers(viewer, after);
+        if numbers.len() > most {
+            return Reach::TooMany;
         }
         let mut gathering = Gathering::after(after);
-        for number in self.numbers(viewer, after) {
+        for number in numbers {
             let effect = &self.effects[(number - self.let_go) as usize];
             // No event has two effects that concern the same viewer.
             if !gathering.add(effect.position(), viewer.message(effect)) {
-                return Some(gathering);
+                return Reach::Here(gathering);
             }
         }
         gathering.reached = now;
-        Some(gathering)
+        Reach::Here(gathering)
     }
 
     /// The numbers of the effects after a position that may concern a viewer, in order, each once.

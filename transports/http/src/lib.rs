@@ -19,6 +19,7 @@ pub mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -172,6 +173,14 @@ impl FromRequestParts<Context> for AtLeast {
         let expected = || Problem::field(MIN_POSITION.as_str(), "expected a position: a whole number");
         position.map(|position| Self(Position(position))).ok_or_else(expected)
     }
+}
+
+/// A moment within so many milliseconds, another one for everybody who is told to come back, so that they do not come
+/// all at once. The clock's nanoseconds are random enough for that.
+#[must_use]
+pub fn some_moment(within_ms: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos()) / 1_000 % within_ms.max(1)
 }
 
 /// An answer that names its position.

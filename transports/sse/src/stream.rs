@@ -1,15 +1,15 @@
 //! The life of a stream: it begins with who one is, goes on with what concerns one, and says why it ends.
 
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use tidings_engine::delivery::{Encoding, Parcel};
 use tidings_engine::{Ended, Identity, Resumed, Subscriber};
-use tidings_http::Context;
 use tidings_http::token::expiry;
+use tidings_http::{Context, some_moment};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::event;
@@ -38,7 +38,7 @@ pub(crate) fn of(
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
     let hello = subscriber.hello();
     let mut first = vec![
-        event::retry(RETRY_AFTER_MS + some_moment()),
+        event::retry(RETRY_AFTER_MS + some_moment(RETRY_AFTER_MS)),
         event::hello(&identity, hello, HEARTBEAT_EVERY.as_secs()),
     ];
     if let Some(Resumed::Reset(reason)) = hello.resume {
@@ -86,10 +86,4 @@ fn gathered(events: impl IntoIterator<Item = Bytes>) -> Bytes {
     let mut bytes = BytesMut::new();
     events.into_iter().for_each(|event| bytes.extend_from_slice(&event));
     bytes.freeze()
-}
-
-/// A moment within [`RETRY_AFTER_MS`], another one for everybody: the clock's nanoseconds are random enough for that.
-fn some_moment() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::from(now.subsec_nanos()) / 1_000 % RETRY_AFTER_MS
 }

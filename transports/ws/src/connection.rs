@@ -1,13 +1,13 @@
 //! The life of a connection: what concerns its user goes out, commands come in, one at a time, each with an answer.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
 use tidings_engine::{Cursor, Ended, Error, Identity, Subscriber};
 use tidings_http::token::expiry;
-use tidings_http::{Context, Wishes};
+use tidings_http::{Context, Wishes, some_moment};
 use tokio::time::Instant;
 
 use crate::close::{self, Close};
@@ -134,11 +134,5 @@ async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
 /// The last message of a connection that we close.
 pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
     let may_return = close == close::STOPPING || close == close::INTERNAL;
-    message::closing(close, cursor, may_return.then(some_moment))
-}
-
-/// A moment within [`RETRY_WITHIN_MS`], another one for everybody: the clock's nanoseconds are random enough for that.
-fn some_moment() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::from(now.subsec_nanos()) / 1_000 % RETRY_WITHIN_MS
+    message::closing(close, cursor, may_return.then(|| some_moment(RETRY_WITHIN_MS)))
 }
