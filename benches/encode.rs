@@ -9,7 +9,7 @@ fn encode(criterion: &mut Criterion) {
     let bench = Bench::start();
     bench.publish([unicast(1)]);
     let (event, encoding) = (bench.last_event(), bench.engine.json().clone());
-    let notification = Message::Notification { event: event.clone(), counts: true };
+    let notification = Message::Notification { event: event.clone(), counts: true, supersedes: Vec::new() };
     let counts = Message::Counts(Counts { unread: 17, unseen: 3, position: event.position });
     let mut group = criterion.benchmark_group("encode");
     group.bench_function("notification", |bencher| bencher.iter(|| encoding.encode(&notification)));

@@ -29,9 +29,22 @@ fn endpoints() -> Vec<(Method, String, Value, String)> {
         (Method::POST, "/v1/channels/topic:a/leave".to_owned(), Value::Null, ada.clone()),
         (Method::GET, "/v1/channels/topic:a/presence".to_owned(), Value::Null, ada.clone()),
         (Method::GET, "/v1/presence".to_owned(), Value::Null, service.clone()),
-        (Method::GET, "/v1/log".to_owned(), Value::Null, service),
+        (Method::GET, "/v1/log".to_owned(), Value::Null, service.clone()),
     ];
-    for command in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete"] {
+    let until = "2026-12-24T18:00:00Z";
+    endpoints.extend([
+        (Method::PUT, format!("/v1/notifications/{ID}"), json!({ "title": "t" }), service.clone()),
+        (Method::DELETE, format!("/v1/notifications/{ID}"), Value::Null, service.clone()),
+        (Method::GET, "/v1/scheduled".to_owned(), Value::Null, service.clone()),
+        (Method::DELETE, "/v1/scheduled?key=k".to_owned(), Value::Null, service.clone()),
+        (
+            Method::POST,
+            "/v1/inbox/snooze".to_owned(),
+            json!({ "notifications": [ID], "until": until }),
+            ada.clone(),
+        ),
+    ]);
+    for command in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete", "wake"] {
         let path = format!("/v1/inbox/{command}");
         endpoints.push((Method::POST, path, json!({ "notifications": [ID] }), ada.clone()));
     }
@@ -204,7 +217,14 @@ async fn every_field_of_a_notification_has_its_bounds() {
         ("inbox", json!("no"), "inbox"),
         ("idempotencyKey", json!(""), "idempotencyKey"),
         ("idempotencyKey", json!("x".repeat(256)), "idempotencyKey"),
-        ("deliverAt", json!("2026-12-24T18:00:00Z"), "deliverAt"),
+        ("deliverAt", json!("tomorrow"), "deliverAt"),
+        ("deliverAt", json!(1_795_158_000), "deliverAt"),
+        ("deliverAt", json!("2099-12-24T18:00:00Z"), "deliverAt"),
+        ("expiresAt", json!("2020-12-24T18:00:00Z"), "expiresAt"),
+        ("expiresAt", json!("2099-12-24T18:00:00Z"), "expiresAt"),
+        ("collapseKey", json!(""), "collapseKey"),
+        ("collapseKey", json!("x".repeat(256)), "collapseKey"),
+        ("surprise", json!(1), "surprise"),
     ] {
         let mut note = json!({ "type": "note", "audience": { "users": ["ada"] } });
         if value.is_null() {
@@ -409,7 +429,8 @@ fn commands() -> Vec<Value> {
     for kind in ["join", "leave", "watch", "unwatch"] {
         commands.push(json!({ "type": kind, "channel": "topic:a" }));
     }
-    for kind in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete"] {
+    commands.push(json!({ "type": "snooze", "notifications": [ID], "until": "2026-12-24T18:00:00Z" }));
+    for kind in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete", "wake"] {
         commands.push(json!({ "type": kind, "notifications": [ID] }));
     }
     commands

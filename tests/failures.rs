@@ -9,7 +9,7 @@ use serde_json::json;
 use tidings_engine::log::TailError;
 use tidings_engine::store::sqlite::SqliteStore;
 use tidings_engine::store::{
-    AppendItem, AppendOutcome, EventStore, Head, StoreError, StoredEvent, StreamName,
+    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, StoreError, StoredEvent, StreamName,
 };
 use tidings_engine::{Draft, Engine, Error, Identity, Offset, Options, Position, Tenant};
 use tokio::process::Command;
@@ -52,6 +52,14 @@ impl EventStore for Faulty {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Offset, StoredEvent)>, StoreError>> {
         self.store.read_stream(tenant, stream, after, limit)
+    }
+
+    fn find_key(
+        &self,
+        tenant: &Tenant,
+        claim: &KeyClaim,
+    ) -> BoxFuture<'_, Result<Option<KeyHolder>, StoreError>> {
+        self.store.find_key(tenant, claim)
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>> {

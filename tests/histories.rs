@@ -92,6 +92,7 @@ fn query(filter: &Filter) -> InboxQuery {
         limit: 100,
         unread: filter.unread,
         archived: filter.archived,
+        snoozed: filter.snoozed,
         pinned: filter.pinned,
         kind: filter.kind.map(|kind| kind.parse().unwrap()),
         tag: filter.tag.map(|tag| tag.parse().unwrap()),

@@ -1,6 +1,7 @@
 //! Each promise, with a test that breaks when the promise does.
 
 mod bad_input;
+mod changes;
 mod command_line;
 mod crash;
 mod examples;
@@ -13,5 +14,6 @@ mod rebuild;
 mod resume;
 mod slow;
 mod sse;
+mod timers;
 mod websocket;
 mod world;

@@ -61,8 +61,8 @@ impl Served {
     async fn reload(&self, client: &mut Client) {
         let identity = Identity::person(Tenant::default(), client.user.parse().unwrap());
         let mut pages = Vec::new();
-        for archived in [false, true] {
-            let query = InboxQuery { limit: 100, archived, ..InboxQuery::default() };
+        for (archived, snoozed) in [(false, false), (true, false), (false, true)] {
+            let query = InboxQuery { limit: 100, archived, snoozed, ..InboxQuery::default() };
             let page = self.engine.inbox(&identity, query, Position(0)).await.unwrap();
             pages.push(serde_json::to_value(page).unwrap());
         }

@@ -194,6 +194,19 @@ impl Identity {
         self.roles.iter().map(Channel::of_role)
     }
 
+    /// Whether this identity may change whatever was published: it is a service, or manages.
+    pub(crate) fn may_change_all(&self) -> bool {
+        self.scopes.admin || (self.scopes.publish && self.user.is_none())
+    }
+
+    /// Passes when this identity may change what somebody published.
+    pub(crate) fn require_change(&self, publisher: &Publisher) -> Result<(), Error> {
+        if self.may_change_all() || self.publisher() == *publisher {
+            return Ok(());
+        }
+        Err(Error::Forbidden { needs: "the scope `admin`, or to have published it".to_owned() })
+    }
+
     /// Under whose name idempotency keys are kept.
     pub(crate) fn publisher(&self) -> Publisher {
         let name = self.user.as_ref().map_or_else(|| "service".to_owned(), |user| format!("user:{user}"));

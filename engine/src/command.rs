@@ -1,10 +1,12 @@
 //! Commands: what people and services ask the engine to do. Each is checked, becomes events, and is answered when these
 //! are durable.
 
+mod change;
 mod mark;
 mod membership;
 mod publish;
 
+pub use change::{Pending, PendingPage, PendingPlace, Revision};
 pub use mark::UpTo;
 pub use membership::MembersChange;
 pub use publish::Receipt;

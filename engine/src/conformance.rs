@@ -124,6 +124,16 @@ async fn keys_are_claimed_once(store: &dyn EventStore) {
 
     let later = append(store, vec![item("t1", Some(("p", "k", 1)), vec![event(&[])])]).await;
     assert_eq!(later, [AppendOutcome::Duplicate { position: first }], "law 4: the same again, later");
+    for (tenant, publisher, key, found) in [
+        ("t1", "p", "k", Some((first, [1; 32]))),
+        ("t1", "q", "k", Some((Position(before + 2), [2; 32]))),
+        ("t2", "q", "k", None),
+        ("t1", "p", "another", None),
+    ] {
+        let claim = item(tenant, Some((publisher, key, 9)), Vec::new());
+        let stands_for = store.find_key(&claim.tenant, claim.key.as_ref().expect("a key")).await;
+        assert_eq!(stands_for.expect("the log is read"), found, "law 4: what a key stands for");
+    }
     assert_eq!(head(store).await, before + 4, "law 1: a duplicate appends nothing");
 }
 

@@ -6,10 +6,11 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Event, Fact, Mark, Selection};
+use crate::event::{Event, Fact, Mark, RetractReason, Selection};
 use crate::inbox::Counts;
 use crate::names::Channel;
 use crate::notification::{NotificationId, encode};
@@ -27,8 +28,21 @@ pub enum Message {
         event: Arc<Event>,
         /// Whether it counts for them: a client may add one by itself. It does not for those who only watch.
         counts: bool,
+        /// Older ones whose place it takes: they are gone.
+        supersedes: Vec<NotificationId>,
     },
-    /// The user read, saw or marked something, on any of their devices.
+    /// A notification says something else from now on.
+    Updated(Arc<Event>),
+    /// A notification was taken back.
+    Retracted(Arc<Event>),
+    /// Notifications gave up their place for one that was taken back since.
+    Superseded {
+        /// Which.
+        ids: Vec<NotificationId>,
+        /// By the event here.
+        position: Position,
+    },
+    /// The user read, saw, marked, put off or got back something, on any of their devices.
     Changed(Arc<Event>),
     /// The user became a member of channels.
     Joined {
@@ -51,15 +65,39 @@ pub enum Message {
 }
 
 impl Message {
+    /// What a notification, or a change of one, is to somebody whom it reaches.
+    pub(crate) fn of(event: Arc<Event>, counts: bool, supersedes: Vec<NotificationId>) -> Self {
+        match &event.fact {
+            Fact::Updated(_) => Self::Updated(event),
+            Fact::Retracted(_) => Self::Retracted(event),
+            _ => Self::Notification { event, counts, supersedes },
+        }
+    }
+
+    /// What is left to say of a notification that was taken back since: what it took the place of.
+    pub(crate) fn of_what_is_gone(self) -> Option<Self> {
+        match self {
+            Self::Notification { event, supersedes: ids, .. } if !ids.is_empty() => {
+                Some(Self::Superseded { ids, position: event.position })
+            }
+            Self::Superseded { .. } => Some(self),
+            _ => None,
+        }
+    }
+
     /// The word for it: the `type` it has on the wire.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Notification { .. } => "notification",
+            Self::Updated(_) => "updated",
+            Self::Retracted(_) | Self::Superseded { .. } => "retracted",
             Self::Changed(event) => match &event.fact {
                 Fact::Read(_) => "read",
                 Fact::Seen(_) => "seen",
                 Fact::Marked(mark, _) => mark_word(*mark),
+                Fact::Snoozed(_) => "snoozed",
+                Fact::Woken(_) => "woken",
                 _ => "unknown",
             },
             Self::Joined { .. } => "joined",
@@ -73,8 +111,13 @@ impl Message {
     #[must_use]
     pub fn position(&self) -> Position {
         match self {
-            Self::Notification { event, .. } | Self::Changed(event) => event.position,
-            Self::Joined { position, .. } | Self::Left { position, .. } => *position,
+            Self::Notification { event, .. }
+            | Self::Updated(event)
+            | Self::Retracted(event)
+            | Self::Changed(event) => event.position,
+            Self::Joined { position, .. }
+            | Self::Left { position, .. }
+            | Self::Superseded { position, .. } => *position,
             Self::Counts(counts) => counts.position,
             Self::CaughtUp(position) => *position,
         }
@@ -83,7 +126,12 @@ impl Message {
     /// Roughly its size on the wire, to bound a mailbox before anything is encoded.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Notification { event, .. } => 128 + event.document().len(),
+            Self::Notification { event, supersedes, .. } => {
+                128 + event.document().len() + 40 * supersedes.len()
+            }
+            Self::Updated(event) => 128 + event.document().len(),
+            Self::Retracted(_) => 192,
+            Self::Superseded { ids, .. } => 128 + 40 * ids.len(),
             Self::Changed(event) => event.weight(),
             Self::Joined { channels, .. } | Self::Left { channels, .. } => 128 + 64 * channels.len(),
             Self::Counts(_) | Self::CaughtUp(_) => 96,
@@ -180,10 +228,25 @@ pub(crate) fn to_json(epoch: &Epoch, message: &Message) -> Bytes {
     let (kind, position) = (message.kind(), message.position());
     let place = Place { position, cursor: Cursor { epoch: epoch.clone(), position } };
     let json = match message {
-        Message::Notification { event, counts } => {
-            let document = std::str::from_utf8(event.document()).unwrap_or("null");
-            let notification = serde_json::from_str(document).unwrap_or(RawValue::NULL);
-            encode(&NotificationJson { kind, place, counts: *counts, notification })
+        Message::Notification { event, counts, supersedes } => {
+            let (counts, notification) = (Some(*counts), document(event));
+            encode(&NotificationJson { kind, place, counts, supersedes, notification })
+        }
+        Message::Updated(event) => {
+            let notification = document(event);
+            encode(&NotificationJson { kind, place, counts: None, supersedes: &[], notification })
+        }
+        Message::Retracted(event) => {
+            let (notifications, reason) = match &event.fact {
+                Fact::Retracted(retracted) => {
+                    (std::slice::from_ref(&retracted.id), reason_word(retracted.reason))
+                }
+                _ => (&[][..], ""),
+            };
+            encode(&RetractedJson { kind, place, notifications, reason })
+        }
+        Message::Superseded { ids, .. } => {
+            encode(&RetractedJson { kind, place, notifications: ids, reason: "superseded" })
         }
         Message::Changed(event) => encode(&changed(kind, event, place)),
         Message::Joined { channels, .. } => encode(&ChannelsJson { kind, place, channels }),
@@ -206,8 +269,17 @@ struct NotificationJson<'a> {
     kind: &'static str,
     #[serde(flatten)]
     place: Place,
-    counts: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<bool>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    supersedes: &'a [NotificationId],
     notification: &'a RawValue,
+}
+
+/// The document of the notification that an event carries.
+fn document(event: &Event) -> &RawValue {
+    let document = std::str::from_utf8(event.document()).unwrap_or("null");
+    serde_json::from_str(document).unwrap_or(RawValue::NULL)
 }
 
 #[derive(Serialize)]
@@ -221,6 +293,18 @@ struct ChangedJson {
     notifications: Option<Vec<NotificationId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     up_to: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct RetractedJson<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    place: Place,
+    notifications: &'a [NotificationId],
+    reason: &'static str,
 }
 
 #[derive(Serialize)]
@@ -250,16 +334,19 @@ struct CountsJson {
 
 fn changed(kind: &'static str, event: &Event, place: Place) -> ChangedJson {
     let ids = |entries: &[crate::event::EntryRef]| Some(entries.iter().map(|entry| entry.id).collect());
-    let (notifications, up_to) = match &event.fact {
+    let (mut notifications, mut up_to, mut until) = (None, None, None);
+    match &event.fact {
         Fact::Read(read) => match &read.selection {
-            Selection::Entries(entries) => (ids(entries), None),
-            Selection::UpTo(position) => (None, Some(*position)),
+            Selection::Entries(entries) => notifications = ids(entries),
+            Selection::UpTo(position) => up_to = Some(*position),
         },
-        Fact::Seen(seen) => (None, Some(seen.up_to)),
-        Fact::Marked(_, marked) => (ids(&marked.entries), None),
-        _ => (None, None),
-    };
-    ChangedJson { kind, place, notifications, up_to }
+        Fact::Seen(seen) => up_to = Some(seen.up_to),
+        Fact::Marked(_, marked) => notifications = ids(&marked.entries),
+        Fact::Snoozed(snoozed) => (notifications, until) = (ids(&snoozed.entries), Some(snoozed.until)),
+        Fact::Woken(woken) => notifications = Some(vec![woken.entry.id]),
+        _ => {}
+    }
+    ChangedJson { kind, place, notifications, up_to, until }
 }
 
 fn mark_word(mark: Mark) -> &'static str {
@@ -270,5 +357,12 @@ fn mark_word(mark: Mark) -> &'static str {
         Mark::Deleted => "deleted",
         Mark::Pinned => "pinned",
         Mark::Unpinned => "unpinned",
+    }
+}
+
+fn reason_word(reason: RetractReason) -> &'static str {
+    match reason {
+        RetractReason::ByHand => "byHand",
+        RetractReason::Expired => "expired",
     }
 }

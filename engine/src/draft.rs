@@ -2,6 +2,7 @@
 //!
 //! A draft that was parsed and [checked](Draft::check) can be published; nothing later refuses its fields.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::audience::Audience;
 use crate::input::{FieldError, object, optional_object};
 use crate::limits;
-use crate::names::{IdempotencyKey, NotificationType, Priority, Tag};
+use crate::names::{CollapseKey, IdempotencyKey, NotificationType, Priority, Tag};
 use crate::notification::{Action, encode};
 
 /// A notification as its publisher describes it.
@@ -51,6 +52,15 @@ pub struct Draft {
     /// `false` for one that is only shown live: in no inbox, in no count.
     #[serde(default = "yes")]
     pub inbox: bool,
+    /// When it goes out; at once, if that is not in the future.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<Timestamp>,
+    /// When its time is over: then it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// In each stream it takes the place of the one before it with the same key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapse_key: Option<CollapseKey>,
     /// Under this key it is published once, however often it is sent.
     #[serde(default, skip_serializing)]
     pub idempotency_key: Option<IdempotencyKey>,
@@ -77,6 +87,9 @@ impl Draft {
             action: None,
             tags: Vec::new(),
             inbox: true,
+            deliver_at: None,
+            expires_at: None,
+            collapse_key: None,
             idempotency_key: None,
         }
     }
@@ -99,6 +112,24 @@ impl Draft {
             check_action(&mut errors, action);
         }
         errors
+    }
+
+    /// What is wrong with its times, as the clock shows them.
+    pub(crate) fn check_times(&self, now: Timestamp, errors: &mut Vec<FieldError>) {
+        let days = |days: i64| now + SignedDuration::from_hours(24 * days);
+        if self.deliver_at.is_some_and(|at| at > days(limits::SCHEDULED_DAYS)) {
+            let detail = format!("expected a time within {} days", limits::SCHEDULED_DAYS);
+            errors.push(FieldError::new("deliverAt", detail));
+        }
+        let Some(expires_at) = self.expires_at else { return };
+        if expires_at <= self.deliver_at.map_or(now, |deliver_at| deliver_at.max(now)) {
+            let detail = "expected a time in the future, and after `deliverAt`";
+            errors.push(FieldError::new("expiresAt", detail));
+        }
+        if expires_at > days(limits::EXPIRES_DAYS) {
+            let detail = format!("expected a time within {} days", limits::EXPIRES_DAYS);
+            errors.push(FieldError::new("expiresAt", detail));
+        }
     }
 
     /// The hash of everything but the key. Spaces and the order of fields do not matter. Keys outlive versions: a field

@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Identity;
+use crate::clock::{Clock, SystemClock};
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
 use crate::hub::{SubscriberId, Subscription};
 use crate::inbox::{ViewError, discard_view, ensure_view, is_damage, view_path};
 use crate::limits;
-use crate::log::{Append, Log, LogError};
+use crate::log::{Append, Log, LogError, to_millisecond};
 use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
@@ -26,6 +28,7 @@ use crate::sqlite::{Database, reading};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoreError};
 use crate::subscriber::{Opening, Subscriber};
+use crate::timers;
 
 /// Connections that read the inbox view.
 const VIEW_READERS: usize = 2;
@@ -40,6 +43,8 @@ pub struct Options {
     pub plugins: Vec<Arc<dyn Plugin>>,
     /// People kept in memory who are not connected; without it, as many as is sensible.
     pub people_kept: Option<usize>,
+    /// The clock that timers go by; without it, the system's.
+    pub clock: Option<Arc<dyn Clock>>,
     /// Recent events whose effects are kept in memory for those who come back; without it, as many as is sensible.
     pub recent_kept: Option<usize>,
 }
@@ -47,7 +52,14 @@ pub struct Options {
 impl Options {
     /// An engine with everything in one directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), store: None, plugins: Vec::new(), people_kept: None, recent_kept: None }
+        Self {
+            data: data.into(),
+            store: None,
+            plugins: Vec::new(),
+            people_kept: None,
+            clock: None,
+            recent_kept: None,
+        }
     }
 }
 
@@ -99,6 +111,7 @@ struct Inner {
     projector: Projector,
     view: Database,
     plugins: Vec<Arc<dyn Plugin>>,
+    clock: Arc<dyn Clock>,
     encodings: AtomicUsize,
     json: Encoding,
     life: Life,
@@ -153,6 +166,7 @@ impl Engine {
 
         let view =
             Database::open("tidings-view-read", &reading(&view_path(&options.data)), VIEW_READERS).await;
+        let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let epoch = log.epoch().clone();
         let json = Encoding::new(0, move |message| to_json(&epoch, message));
         let inner = Inner {
@@ -161,12 +175,16 @@ impl Engine {
             projector,
             view: view.map_err(ViewError::from)?,
             plugins: options.plugins,
+            clock: clock.clone(),
             encodings: AtomicUsize::new(1),
             json,
             life: Life { closing_log, closing_projector, log_task, projector_task, failure },
             _lock: lock,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        let due = engine.projector().due.clone();
+        engine.inner.life.projector_task.spawn(timers::run(engine.downgrade(), clock, due));
+        Ok(engine)
     }
 
     /// The log.
@@ -282,6 +300,15 @@ impl Engine {
 
     pub(crate) fn plugins(&self) -> &[Arc<dyn Plugin>] {
         &self.inner.plugins
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// What time it is, to the millisecond that a store keeps.
+    pub(crate) fn now(&self) -> Timestamp {
+        to_millisecond(self.clock().now())
     }
 
     pub(crate) fn projector(&self) -> &Projector {

@@ -19,8 +19,8 @@ pub enum Error {
         /// What would be needed.
         needs: String,
     },
-    /// There is no such notification, or it is not this user's. Nothing was done.
-    #[error("{field}: there is no such notification in this inbox")]
+    /// There is no such notification, or it is not this user's, or it was taken back. Nothing was done.
+    #[error("{field}: there is no such notification here")]
     NotFound {
         /// The field that names it.
         field: String,

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audience::Audience;
-use crate::names::{Channel, Publisher, Tenant, UserId};
+use crate::names::IdempotencyKey;
+use crate::names::{Channel, Publisher, Tenant, UserId, UserKey};
 use crate::notification::{Notification, NotificationId};
 use crate::position::{Offset, Position, StreamId};
 use crate::store::StreamName;
@@ -48,8 +49,16 @@ pub struct Entry {
 pub enum Fact {
     /// A server began to serve this log.
     Started(Started),
-    /// A notification was accepted.
+    /// A notification was accepted, and goes out.
     NotificationPublished(Box<Published>),
+    /// A notification says something else from now on.
+    Updated(Box<Updated>),
+    /// A notification was taken back, for everybody.
+    Retracted(Box<Retracted>),
+    /// A notification was accepted, to go out later.
+    Scheduled(Box<Scheduled>),
+    /// A notification that was to go out later will not.
+    ScheduleCancelled(ScheduleCancelled),
     /// Users became members of channels.
     Joined(Membership),
     /// Users ceased to be members of channels.
@@ -60,6 +69,10 @@ pub enum Fact {
     Seen(Seen),
     /// A user changed the state of single notifications.
     Marked(Mark, Marked),
+    /// A user put notifications off.
+    Snoozed(Snoozed),
+    /// A notification that was put off is back.
+    Woken(Woken),
     /// An event this version does not know; it is passed over and counted.
     Unknown(Unknown),
 }
@@ -82,6 +95,89 @@ pub struct Published {
     pub audience: Audience,
     /// Who published it.
     pub publisher: Publisher,
+}
+
+/// What a notification says from now on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Updated {
+    /// The notification as it is now, and whom it has been for from the start.
+    pub published: Published,
+    /// Where it was published.
+    pub position: Position,
+    /// Where it was numbered: the entries of that event.
+    pub entries: Vec<Entry>,
+}
+
+/// A notification was taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retracted {
+    /// Which.
+    pub id: NotificationId,
+    /// Where it was published.
+    pub position: Position,
+    /// Where it was numbered: the entries of that event.
+    pub entries: Vec<Entry>,
+    /// Whom it was for.
+    pub audience: Audience,
+    /// Whether it stood in inboxes and counts.
+    pub inbox: bool,
+    /// Why.
+    pub reason: RetractReason,
+}
+
+/// Why a notification was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RetractReason {
+    /// Its publisher wanted it.
+    ByHand,
+    /// Its time was over.
+    Expired,
+}
+
+/// A notification that goes out later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scheduled {
+    /// What is published then; its [`deliver_at`](Notification::deliver_at) says when.
+    pub published: Published,
+    /// The key under which it can be cancelled.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A notification that will not go out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleCancelled {
+    /// Which.
+    pub id: NotificationId,
+    /// Why.
+    pub reason: RetractReason,
+}
+
+/// A user put notifications off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snoozed {
+    /// Who.
+    pub user: UserId,
+    /// What.
+    pub entries: Vec<EntryRef>,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// A notification that a user had put off is back: unread, and in the list where this event is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Woken {
+    /// Who.
+    pub user: UserId,
+    /// What. Only one, so that no two stand at the same place of a list.
+    pub entry: EntryRef,
+    /// When the time was over: the event that put it off. If it was put off anew since, it stays so. `None` when the
+    /// user wanted it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snoozed_at: Option<Position>,
 }
 
 /// On whose word a membership stands. It lasts while one of them remains.
@@ -220,31 +316,80 @@ impl Event {
         self.tenant == Tenant::server()
     }
 
-    /// The document that clients get of the notification, encoded once. Empty for events that published none.
+    /// The document that clients get of the notification, encoded once. Empty for events that carry none.
     #[must_use]
     pub fn document(&self) -> &Bytes {
         self.document.get_or_init(|| {
-            let published = self.published();
-            published.map_or_else(Bytes::new, |p| p.notification.document(p.audience.only_channel()).into())
+            let (published, updated_at) = match &self.fact {
+                Fact::NotificationPublished(published) => (&**published, None),
+                Fact::Updated(updated) => (&updated.published, Some(self.recorded_at)),
+                _ => return Bytes::new(),
+            };
+            let channel = published.audience.only_channel();
+            published.notification.document(channel, updated_at).into()
         })
     }
 
-    /// Where a named user's own entry is.
-    pub(crate) fn own_entries(&self) -> impl Iterator<Item = (&UserId, Entry)> {
-        let users = self.published().map_or(&[][..], |published| &published.audience.users);
-        users.iter().zip(self.entries.iter().copied())
+    /// Whom it is for, if it is a notification or a change of one.
+    pub(crate) fn addressed(&self) -> Option<Addressed<'_>> {
+        match &self.fact {
+            Fact::NotificationPublished(published) => {
+                let (audience, inbox) = (&published.audience, published.notification.inbox);
+                Some(Addressed { audience, entries: &self.entries, inbox, position: self.position })
+            }
+            Fact::Updated(updated) => {
+                let (audience, inbox) = (&updated.published.audience, updated.published.notification.inbox);
+                Some(Addressed { audience, entries: &updated.entries, inbox, position: updated.position })
+            }
+            Fact::Retracted(retracted) => {
+                let Retracted { audience, entries, inbox, position, .. } = &**retracted;
+                Some(Addressed { audience, entries, inbox: *inbox, position: *position })
+            }
+            _ => None,
+        }
     }
 
-    /// The channels addressed, and where the notification is in their stream.
-    pub(crate) fn shared_entry(&self) -> Option<(&[Channel], Entry)> {
-        let audience = &self.published()?.audience;
-        let entry = self.entries.get(audience.users.len())?;
-        Some((&audience.channels, *entry))
+    /// Whose state it changed, if it is about one person's.
+    pub(crate) fn owner(&self) -> Option<UserKey> {
+        let user = match &self.fact {
+            Fact::Read(read) => &read.user,
+            Fact::Seen(seen) => &seen.user,
+            Fact::Marked(_, marked) => &marked.user,
+            Fact::Snoozed(snoozed) => &snoozed.user,
+            Fact::Woken(woken) => &woken.user,
+            _ => return None,
+        };
+        Some(UserKey { tenant: self.tenant.clone(), user: user.clone() })
     }
 
     /// Roughly what it takes in memory, with the document that may be made of it.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + 16 * self.entries.len() + 3 * self.bytes
+    }
+}
+
+/// Whom a notification, or a change of one, is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addressed<'e> {
+    pub(crate) audience: &'e Audience,
+    /// Where the notification was numbered.
+    pub(crate) entries: &'e [Entry],
+    /// Whether it stands in inboxes and counts.
+    pub(crate) inbox: bool,
+    /// Where the notification was published.
+    pub(crate) position: Position,
+}
+
+impl<'e> Addressed<'e> {
+    /// Where a named user's own entry is.
+    pub(crate) fn own_entries(&self) -> impl Iterator<Item = (&'e UserId, Entry)> + use<'e> {
+        self.audience.users.iter().zip(self.entries.iter().copied())
+    }
+
+    /// The channels addressed, and where the notification is in their stream.
+    pub(crate) fn shared_entry(&self) -> Option<(&'e [Channel], Entry)> {
+        let entry = self.entries.get(self.audience.users.len())?;
+        Some((&self.audience.channels, *entry))
     }
 }
 

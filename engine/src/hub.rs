@@ -5,6 +5,7 @@
 
 mod mailbox;
 mod presence;
+mod reach;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,10 +18,9 @@ pub(crate) use mailbox::{Mailbox, Sender, Subscription, mailbox};
 pub use presence::{ChannelPresence, Presence};
 
 use crate::delivery::{Delivery, Message, Parcel};
-use crate::event::Event;
-use crate::inbox::{Counts, Effect};
+use crate::inbox::{Effect, Fold};
 use crate::limits;
-use crate::names::{Channel, Tenant, UserId, UserKey};
+use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
 
 /// A subscriber's place in the hub's table, reused when it has gone.
@@ -187,17 +187,14 @@ impl Hub {
         Some((slot, self.slots.get_mut(slot as usize)?.as_mut()?))
     }
 
-    /// Tells everybody concerned what a batch means for them, each in one parcel. `counts` are those after the batch.
-    pub(crate) fn hand_out(
-        &mut self,
-        effects: &[Effect],
-        position: Position,
-        counts: impl Fn(&UserKey) -> Option<Counts>,
-    ) {
+    /// Tells everybody concerned what a batch means for them, each in one parcel. The fold is as it is after the batch.
+    pub(crate) fn hand_out(&mut self, effects: &[Effect], fold: &Fold) {
         let mut batch = Batch::default();
         for effect in effects {
             match effect {
-                Effect::Published(event) => self.address(event, &mut batch),
+                Effect::Addressed(event, superseded) => {
+                    self.address(event, superseded, fold, &mut batch);
+                }
                 Effect::Changed(key, event) => self.tell(key, Message::Changed(event.clone()), &mut batch),
                 Effect::Joined(key, channels, position) => {
                     self.join(key, channels);
@@ -218,25 +215,21 @@ impl Hub {
             }
         }
         for key in std::mem::take(&mut batch.counted) {
-            self.add_counts(&key, &counts, &mut batch);
+            self.add_counts(&key, fold, &mut batch);
         }
-        self.send(batch, position);
+        self.send(batch, fold.position());
     }
 
     /// Tells those their counts who have had broadcasts since they were last told.
-    pub(crate) fn tell_stale_counts(
-        &mut self,
-        position: Position,
-        counts: impl Fn(&UserKey) -> Option<Counts>,
-    ) {
+    pub(crate) fn tell_stale_counts(&mut self, fold: &Fold) {
         let stale = std::mem::take(&mut self.stale);
         let keys: BTreeSet<UserKey> =
             stale.iter().filter_map(|slot| Some(self.at(slot)?.subscription.key.clone())).collect();
         let mut batch = Batch::default();
         for key in keys {
-            self.add_counts(&key, &counts, &mut batch);
+            self.add_counts(&key, fold, &mut batch);
         }
-        self.send(batch, position);
+        self.send(batch, fold.position());
     }
 
     /// A message to all of a user's devices, followed by their counts.
@@ -247,53 +240,14 @@ impl Hub {
         }
     }
 
-    fn add_counts(&mut self, key: &UserKey, counts: impl Fn(&UserKey) -> Option<Counts>, batch: &mut Batch) {
-        let (Some(user), Some(counts)) = (self.users.get(key), counts(key)) else {
+    fn add_counts(&mut self, key: &UserKey, fold: &Fold, batch: &mut Batch) {
+        let (Some(user), Some(counts)) = (self.users.get(key), fold.counts(key)) else {
             return;
         };
         batch.add(Message::Counts(counts), user.slots.iter().copied());
         for slot in &user.slots {
             self.stale.remove(*slot);
         }
-    }
-
-    /// Finds out whom a notification reaches.
-    fn address(&mut self, event: &Arc<Event>, batch: &mut Batch) {
-        let Some(published) = event.published() else {
-            return;
-        };
-        let (audience, inbox) = (&published.audience, published.notification.inbox);
-        let slots_of = |user: &UserId| {
-            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
-            self.users.get(&key).map_or(&[][..], |user| &user.slots)
-        };
-        let (mut members, mut watchers) = (RoaringBitmap::new(), RoaringBitmap::new());
-        if let Some(channels) = self.tenants.get(&event.tenant) {
-            for channel in &audience.channels {
-                members |= channels.members.get(channel).unwrap_or(&RoaringBitmap::new());
-                watchers |= channels.watchers.get(channel).unwrap_or(&RoaringBitmap::new());
-            }
-        }
-        for user in &audience.except {
-            for slot in slots_of(user) {
-                members.remove(*slot);
-                watchers.remove(*slot);
-            }
-        }
-        if inbox {
-            self.stale |= &members;
-        }
-        for user in &audience.users {
-            for slot in slots_of(user) {
-                members.insert(*slot);
-            }
-            if inbox && !slots_of(user).is_empty() {
-                batch.counted.insert(UserKey { tenant: event.tenant.clone(), user: user.clone() });
-            }
-        }
-        watchers -= &members;
-        batch.add(Message::Notification { event: event.clone(), counts: inbox }, members);
-        batch.add(Message::Notification { event: event.clone(), counts: false }, watchers);
     }
 
     fn join(&mut self, key: &UserKey, channels: &[Channel]) {

@@ -11,11 +11,12 @@ mod projection;
 mod reading;
 mod replay;
 mod stream;
+pub(crate) mod timers;
 mod view;
 
-pub(crate) use concerns::{Missed, effect_for, effects_of, membership_changes, missed};
+pub(crate) use concerns::{Missed, effect_for, effects_of, missed, noted};
 pub use fold::Counts;
-pub(crate) use fold::Effect;
+pub(crate) use fold::{Effect, Fold, Superseded};
 pub(crate) use page::Snapshot;
 pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
 pub(crate) use person::Person;
@@ -24,4 +25,4 @@ pub(crate) use projection::{
     Projection, SharedFold, discard as discard_view, ensure_view, is_damage, path_in as view_path,
 };
 pub use replay::Replay;
-pub(crate) use view::members;
+pub(crate) use view::{members, published_at};

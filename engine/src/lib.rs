@@ -26,6 +26,7 @@
 
 pub mod access;
 mod audience;
+pub mod clock;
 mod cloudevent;
 pub mod command;
 pub mod conformance;
@@ -49,6 +50,7 @@ mod resume;
 mod sqlite;
 pub mod store;
 mod subscriber;
+mod timers;
 pub mod transport;
 
 pub use access::Identity;
@@ -58,8 +60,8 @@ pub use draft::Draft;
 pub use engine::{Engine, Options, StartError, rebuild};
 pub use error::Error;
 pub use names::{
-    Channel, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role, SessionId, Tag, Tenant,
-    UserId, UserKey,
+    Channel, CollapseKey, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role, SessionId,
+    Tag, Tenant, UserId, UserKey,
 };
 pub use notification::{Notification, NotificationId};
 pub use position::{Cursor, CursorError, Epoch, Offset, Position, StreamId};

@@ -26,6 +26,12 @@ pub const TAGS_PER_NOTIFICATION: usize = 16;
 pub const JSON_DEPTH: usize = 32;
 /// Notifications one command may name.
 pub const NOTIFICATIONS_PER_COMMAND: usize = 1_000;
+/// Days ahead that a notification may be scheduled or put off: a year.
+pub const SCHEDULED_DAYS: i64 = 366;
+/// Days that a notification with an end may last: ten years. One that has none lasts as long as the log.
+pub const EXPIRES_DAYS: i64 = 3_660;
+/// Notifications of a tenant that may be waiting to go out: each is an event in the log and a row in the view.
+pub const SCHEDULED_PER_TENANT: usize = 100_000;
 /// Users one membership command may name.
 pub const USERS_PER_MEMBERSHIP: usize = 10_000;
 /// Channels a token's roles may make its holder a member of.

@@ -17,7 +17,7 @@ use crate::event::codec::DecodeError;
 use crate::event::{Event, Events, Fact, codec};
 use crate::names::Tenant;
 use crate::position::{Cursor, Epoch, Position};
-use crate::store::{AppendItem, AppendOutcome, EventStore, KeyClaim, NewEvent, StoreError};
+use crate::store::{AppendItem, AppendOutcome, EventStore, KeyClaim, KeyHolder, NewEvent, StoreError};
 
 use ring::Ring;
 pub use tail::{Tail, TailError};
@@ -188,6 +188,15 @@ impl Log {
         in_time.map_err(|_| LogError::Closed)
     }
 
+    /// What a key stands for: the position of the event appended under it, and the hash of its content.
+    pub(crate) async fn find_key(
+        &self,
+        tenant: &Tenant,
+        claim: &KeyClaim,
+    ) -> Result<Option<KeyHolder>, LogError> {
+        Ok(self.shared.store.find_key(tenant, claim).await?)
+    }
+
     /// The event at a position.
     pub(crate) async fn event(&self, position: Position) -> Result<Option<Arc<Event>>, LogError> {
         let events = self.shared.after(Position(position.0.saturating_sub(1)), 1).await?;
@@ -225,9 +234,13 @@ impl Shared {
 }
 
 /// The clock of events, to the millisecond that a store keeps.
-pub(crate) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+fn now() -> Timestamp {
+    to_millisecond(Timestamp::now())
+}
+
+/// A time, to the millisecond that a store keeps.
+pub(crate) fn to_millisecond(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 /// A lock whose holder panicked guards data that is still whole: each change to it is one call.

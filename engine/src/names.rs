@@ -101,6 +101,11 @@ name! {
     "an idempotency key: 1 to 255 bytes, no control characters, no space at either end"
 }
 name! {
+    /// A newer notification with this key takes the older one's place.
+    CollapseKey, |s| sized(s, 255) && printable(s),
+    "a collapse key: 1 to 255 bytes, no control characters, no space at either end"
+}
+name! {
     /// Whose idempotency keys they are: a token's subject, or the source of a CloudEvent.
     Publisher, |s| sized(s, 600) && printable(s), "a publisher: 1 to 600 bytes, no control characters"
 }

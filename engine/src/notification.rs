@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::names::{Channel, NotificationType, Priority, Tag};
+use crate::names::{Channel, CollapseKey, NotificationType, Priority, Tag};
 
 /// A notification's identity: a UUIDv7, so that ids sort by time and indexes stay compact (RFC 9562, 5.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -20,6 +20,11 @@ impl NotificationId {
     #[must_use]
     pub fn now() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// From what [`as_bytes`](Self::as_bytes) gave.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
@@ -97,6 +102,12 @@ pub struct Notification {
     pub tags: Vec<Tag>,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// When it was to go out, if that was later.
+    pub deliver_at: Option<Timestamp>,
+    /// When its time is over: then it is taken back.
+    pub expires_at: Option<Timestamp>,
+    /// In each stream it takes the place of the one before it with the same key.
+    pub collapse_key: Option<CollapseKey>,
     /// Whether it stands in inboxes and counts; otherwise it is only shown live.
     pub inbox: bool,
 }
@@ -114,14 +125,22 @@ struct Document<'a> {
     tags: &'a [Tag],
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
+    deliver_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collapse_key: Option<&'a CollapseKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<&'a Channel>,
     inbox: bool,
 }
 
 impl Notification {
     /// The JSON document that clients get. `channel` is the channel it was addressed to if that was exactly one:
-    /// of several, nobody learns which others there were.
-    pub(crate) fn document(&self, channel: Option<&Channel>) -> Vec<u8> {
+    /// of several, nobody learns which others there were. `updated_at` is when it came to be as it is.
+    pub(crate) fn document(&self, channel: Option<&Channel>, updated_at: Option<Timestamp>) -> Vec<u8> {
         let document = Document {
             id: self.id,
             kind: &self.kind,
@@ -129,6 +148,10 @@ impl Notification {
             priority: &self.priority,
             tags: &self.tags,
             created_at: self.created_at,
+            deliver_at: self.deliver_at,
+            expires_at: self.expires_at,
+            updated_at,
+            collapse_key: self.collapse_key.as_ref(),
             channel,
             inbox: self.inbox,
         };

@@ -14,9 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
-use crate::inbox::{
-    Counts, Projection, SharedFold, Snapshot, ViewError, effects_of, membership_changes, view_path,
-};
+use crate::inbox::{Counts, Projection, SharedFold, Snapshot, ViewError, effects_of, noted, view_path};
 use crate::log::{Log, Tail};
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
@@ -100,6 +98,8 @@ pub(crate) struct Projector {
     pub(crate) folded: watch::Receiver<Position>,
     /// Everything up to here is in the view.
     pub(crate) written: watch::Receiver<Position>,
+    /// When the next timer is due, in milliseconds since 1970, by what is in the view.
+    pub(crate) due: watch::Receiver<Option<i64>>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -116,8 +116,14 @@ impl Projector {
         let (fold, folded, written) =
             (SharedFold::default(), watch::Sender::new(Position(0)), watch::Sender::new(Position(0)));
         let (requests, requested) = mpsc::channel(QUEUED_REQUESTS);
-        let projector =
-            Self { fold: fold.clone(), folded: folded.subscribe(), written: written.subscribe(), requests };
+        let due = watch::Sender::new(None);
+        let projector = Self {
+            fold: fold.clone(),
+            folded: folded.subscribe(),
+            written: written.subscribe(),
+            due: due.subscribe(),
+            requests,
+        };
         let (ready, loaded) = oneshot::channel();
         let body = move |connection: &Connection| -> Result<(), ViewError> {
             let mut projection = Projection::load(connection, fold)?;
@@ -134,7 +140,8 @@ impl Projector {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             let runtime = runtime.map_err(ViewError::Thread)?;
             let recent = runtime.block_on(recall(&log, connection, position, recent_kept))?;
-            let thread = Thread { log, projection, hub, recent, folded, written, departures };
+            due.send_replace(projection.next_due()?);
+            let thread = Thread { log, projection, hub, recent, folded, written, due, departures };
             thread.folded.send_replace(position);
             thread.written.send_replace(position);
             let _ = ready.send(()); // whoever starts the engine waits for it
@@ -175,13 +182,13 @@ async fn recall(
     kept: usize,
 ) -> Result<Recent, ViewError> {
     let after = Position(position.0.saturating_sub(RECALLED.min(kept) as u64));
-    let mut changes = membership_changes(connection, after)?;
+    let mut noted = noted(connection, after)?;
     let mut recent = Recent::starting_after(after, kept);
     let mut tail = log.tail(after);
     while tail.position() < position {
         let events = tail.next().await?;
         let events = events.into_iter().take_while(|event| event.position <= position);
-        recent.extend(events.flat_map(|event| effects_of(event, &mut changes)).collect());
+        recent.extend(events.flat_map(|event| effects_of(event, &mut noted)).collect());
     }
     Ok(recent)
 }
@@ -193,6 +200,7 @@ struct Thread<'c> {
     recent: Recent,
     folded: watch::Sender<Position>,
     written: watch::Sender<Position>,
+    due: watch::Sender<Option<i64>>,
     departures: mpsc::UnboundedSender<SubscriberId>,
 }
 
@@ -235,11 +243,14 @@ impl Thread<'_> {
         let folded = self.projection.apply(events)?;
         {
             let fold = self.projection.fold();
-            self.hub.hand_out(&folded.effects, fold.position(), |key| fold.counts(key));
+            self.hub.hand_out(&folded.effects, &fold);
         }
         // After the mailboxes: whoever is answered at a position has been sent everything up to it.
         self.folded.send_replace(self.projection.fold().position());
         self.projection.write(&folded)?;
+        if folded.changes_timers() {
+            self.due.send_replace(self.projection.next_due()?);
+        }
         self.written.send_replace(self.projection.fold().position());
         self.recent.extend(folded.effects);
         Ok(())
@@ -247,7 +258,7 @@ impl Thread<'_> {
 
     fn tell_stale_counts(&mut self) {
         let fold = self.projection.fold();
-        self.hub.tell_stale_counts(fold.position(), |key| fold.counts(key));
+        self.hub.tell_stale_counts(&fold);
     }
 
     fn depart(&mut self, id: SubscriberId) {

@@ -238,7 +238,7 @@ impl Engine {
         self.on_view(move |connection| job(&snapshot, connection)).await
     }
 
-    async fn on_view<T: Send + 'static>(
+    pub(crate) async fn on_view<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
@@ -259,7 +259,7 @@ impl Engine {
     }
 
     /// Waits until everything up to a position is in the view.
-    async fn reach_view(&self, position: Position) -> Result<(), Error> {
+    pub(crate) async fn reach_view(&self, position: Position) -> Result<(), Error> {
         wait_for(self.projector().written.clone(), position).await
     }
 }

@@ -57,6 +57,17 @@ pub trait EventStore: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Offset, StoredEvent)>, StoreError>>;
 
+    /// What a key stands for: the position of the first event that was appended under it, and the hash it was claimed with.
+    /// The claim's own hash plays no part.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn find_key(
+        &self,
+        tenant: &Tenant,
+        claim: &KeyClaim,
+    ) -> BoxFuture<'_, Result<Option<KeyHolder>, StoreError>>;
+
     /// The identity of the log and its last position.
     ///
     /// # Errors
@@ -118,6 +129,9 @@ pub struct KeyClaim {
     /// What it stands for.
     pub content_hash: [u8; 32],
 }
+
+/// What a key stands for: the position of the first event appended under it, and the hash of its content.
+pub type KeyHolder = (Position, [u8; 32]);
 
 /// An event that has no place yet.
 #[derive(Clone, Debug)]

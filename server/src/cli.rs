@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
 use tidings_config::Settings;
 
-use crate::duration::parse_duration;
+use crate::duration::{parse_duration, parse_moment as moment};
 
 /// A notification engine: an append-only log, exact inboxes, live delivery.
 #[derive(Parser)]
@@ -47,7 +48,11 @@ pub(crate) enum Command {
     /// Run the server, and show two devices of a person receive what is published
     Demo,
     /// Publish a notification
-    Publish(PublishArgs),
+    Publish(Box<PublishArgs>),
+    /// Take a notification back, or cancel one that has not gone out yet
+    Retract(RetractArgs),
+    /// Show the notifications that have not gone out yet
+    Scheduled(ScheduledArgs),
     /// Show the log as it grows
     Tail(TailArgs),
     /// Show somebody's inbox
@@ -107,9 +112,42 @@ pub(crate) struct PublishArgs {
     /// Only show it live: in no inbox, in no count
     #[arg(long)]
     pub(crate) live: bool,
+    /// When it goes out, such as 2026-12-24T18:00:00Z, or after a time, such as 90m
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) deliver_at: Option<Timestamp>,
+    /// When its time is over and it is taken back
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Take the place of the one before it with the same key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) collapse_key: Option<String>,
     /// Publish it once under this key, however often this is run
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct RetractArgs {
+    /// The notification's id
+    #[arg(required_unless_present = "key")]
+    pub(crate) id: Option<String>,
+    /// Cancel the one that was published with this key and has not gone out yet
+    #[arg(long, value_name = "KEY", conflicts_with = "id")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct ScheduledArgs {
+    /// How many at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) limit: u64,
+    /// The page as JSON, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) server: Server,
 }

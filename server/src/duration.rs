@@ -1,6 +1,8 @@
-//! Lengths of time as people write them: `90s`, `15m`, `8h`, `7d`.
+//! Lengths of time as people write them: `90s`, `15m`, `8h`, `7d`; and moments, also as that long from now.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// Parses a length of time.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -17,6 +19,16 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(expected)
 }
 
+/// Parses a moment, or a length of time from now.
+pub(crate) fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    let expected = "expected a time such as 2026-12-24T18:00:00Z, or one from now such as 90s, 15m, 8h or 7d";
+    if let Ok(moment) = text.parse() {
+        return Ok(moment);
+    }
+    let from_now = parse_duration(text).map_err(|_| expected.to_owned())?;
+    Timestamp::now().checked_add(from_now).map_err(|_| expected.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +39,15 @@ mod tests {
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
         for bad in ["", "7", "d", "-1s", "1w", "1.5h", "99999999999999999999d", "18446744073709551615d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_written_or_from_now() {
+        assert_eq!(parse_moment("2026-12-24T18:00:00+01:00").unwrap().to_string(), "2026-12-24T17:00:00Z");
+        assert!(parse_moment("90m").unwrap() > Timestamp::now());
+        for bad in ["", "tomorrow", "2026-12-24", "9999999999999d"] {
+            assert!(parse_moment(bad).is_err(), "{bad}");
         }
     }
 }

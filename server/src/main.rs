@@ -11,6 +11,8 @@ mod logging;
 mod output;
 mod publish;
 mod rebuild;
+mod retract;
+mod scheduled;
 mod secret;
 mod serve;
 mod tail;
@@ -48,7 +50,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => serve::run(settings).await,
         Command::Demo => demo::run(settings).await,
-        Command::Publish(args) => publish::run(&settings, args).await,
+        Command::Publish(args) => publish::run(&settings, *args).await,
+        Command::Retract(args) => retract::run(&settings, args).await,
+        Command::Scheduled(args) => scheduled::run(&settings, args).await,
         Command::Tail(args) => tail::run(&settings, args).await,
         Command::Inbox(args) => inbox::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),

@@ -15,8 +15,9 @@ pub(crate) async fn run(settings: &Settings, args: PublishArgs) -> anyhow::Resul
     let response = client.send(client.post("/v1/notifications", &notification(&args)?)).await?;
     let receipt: Value = response.json().await?;
     let duplicate = if receipt["duplicate"] == true { " (published before, under this key)" } else { "" };
+    let later = receipt["deliverAt"].as_str().map(|at| format!(", to go out at {at}")).unwrap_or_default();
     say(format_args!(
-        "{} at position {}{duplicate}",
+        "{} at position {}{later}{duplicate}",
         receipt["id"].as_str().unwrap_or_default(),
         receipt["position"]
     ));
@@ -40,6 +41,15 @@ fn notification(args: &PublishArgs) -> anyhow::Result<Value> {
     }
     if let Some(url) = &args.action {
         notification["action"] = json!({ "url": url });
+    }
+    if let Some(deliver_at) = args.deliver_at {
+        notification["deliverAt"] = json!(deliver_at);
+    }
+    if let Some(expires_at) = args.expires_at {
+        notification["expiresAt"] = json!(expires_at);
+    }
+    if let Some(key) = &args.collapse_key {
+        notification["collapseKey"] = json!(key);
     }
     if let Some(key) = &args.key {
         notification["idempotencyKey"] = json!(key);

@@ -11,6 +11,9 @@ use tidings_engine::{Channel, NotificationId, UserId};
 #[derive(Default)]
 pub struct Model {
     people: BTreeMap<UserId, Person>,
+    /// Everything that went out and was not taken back.
+    pub out: Vec<NotificationId>,
+    pub retracted: Vec<NotificationId>,
 }
 
 #[derive(Default)]
@@ -24,14 +27,19 @@ pub struct Person {
 struct Item {
     id: NotificationId,
     position: u64,
+    /// Where it is listed.
+    listed_at: u64,
     kind: &'static str,
     tag: Option<&'static str>,
+    title: String,
+    collapse_key: Option<&'static str>,
     /// Through which channels it came; `None` when it was addressed to the person by name.
     channels: Option<Vec<Channel>>,
     read: bool,
     unread_since: u64,
     seen: bool,
     archived: bool,
+    snoozed: bool,
     pinned: bool,
 }
 
@@ -39,6 +47,7 @@ struct Item {
 pub struct Filter {
     pub unread: Option<bool>,
     pub archived: bool,
+    pub snoozed: bool,
     pub pinned: Option<bool>,
     pub kind: Option<&'static str>,
     pub tag: Option<&'static str>,
@@ -53,6 +62,8 @@ impl Filter {
             ("unread", Self { unread: Some(true), ..none() }),
             ("read", Self { unread: Some(false), ..none() }),
             ("archived", Self { archived: true, ..none() }),
+            ("snoozed", Self { snoozed: true, ..none() }),
+            ("snoozed and unread", Self { snoozed: true, unread: Some(true), ..none() }),
             ("pinned", Self { pinned: Some(true), ..none() }),
             ("unpinned and unread", Self { pinned: Some(false), unread: Some(true), ..none() }),
             ("of a type", Self { kind: Some("two"), ..none() }),
@@ -65,20 +76,20 @@ impl Filter {
 /// A notification as both sides are compared.
 pub fn line(item: &InboxItem) -> String {
     let notification: serde_json::Value = serde_json::from_str(item.notification.get()).unwrap();
-    let id = notification["id"].as_str().unwrap();
-    described(&item.position, &id, [item.read, item.seen, item.archived, item.pinned])
+    let (id, title) = (notification["id"].as_str().unwrap(), notification["title"].as_str().unwrap());
+    described(&item.position, &id, title, [item.read, item.seen, item.archived, item.pinned])
 }
 
 /// The same, from its parts: whether it is read, seen, archived and pinned.
-pub fn described(position: &dyn Display, id: &dyn Display, flags: [bool; 4]) -> String {
+pub fn described(position: &dyn Display, id: &dyn Display, title: &str, flags: [bool; 4]) -> String {
     let words = ["read ", "seen ", "archived ", "pinned"].into_iter().zip(flags);
     let set: String = words.filter_map(|(word, is_set)| is_set.then_some(word)).collect();
-    format!("{position} {id} {set}")
+    format!("{position} {id} {title} {set}")
 }
 
 impl Item {
     fn line(&self) -> String {
-        described(&self.position, &self.id, [self.read, self.seen, self.archived, self.pinned])
+        described(&self.listed_at, &self.id, &self.title, [self.read, self.seen, self.archived, self.pinned])
     }
 }
 
@@ -90,6 +101,7 @@ pub struct Publish<'a> {
     pub users: &'a BTreeSet<UserId>,
     pub channels: &'a BTreeSet<Channel>,
     pub except: &'a BTreeSet<UserId>,
+    pub collapse_key: Option<&'static str>,
     pub inbox: bool,
 }
 
@@ -113,16 +125,22 @@ impl Model {
         let item = |channels| Item {
             id: publish.id,
             position: publish.position,
+            listed_at: publish.position,
             kind: publish.kind,
             tag: publish.tag,
+            title: String::new(),
+            collapse_key: publish.collapse_key,
             channels,
             read: false,
             unread_since: publish.position,
             seen: false,
             archived: false,
+            snoozed: false,
             pinned: false,
         };
+        self.out.push(publish.id);
         if publish.inbox {
+            self.collapse(publish);
             for (user, person) in &mut self.people {
                 let reached = publish.channels.iter().any(|channel| person.member.contains_key(channel));
                 if reached && !publish.users.contains(user) && !publish.except.contains(user) {
@@ -133,6 +151,36 @@ impl Model {
                 self.hear(user).items.push(item(None));
             }
         }
+    }
+
+    /// Older ones with the same key go, from the very same places.
+    fn collapse(&mut self, publish: &Publish<'_>) {
+        let Some(key) = publish.collapse_key else { return };
+        let channels: Vec<Channel> = publish.channels.iter().cloned().collect();
+        for (user, person) in &mut self.people {
+            person.items.retain(|item| {
+                let same_place = match &item.channels {
+                    None => publish.users.contains(user),
+                    Some(others) => *others == channels,
+                };
+                !(same_place && item.collapse_key == Some(key))
+            });
+        }
+    }
+
+    pub fn update(&mut self, id: NotificationId, title: &str, tag: Option<&'static str>) {
+        let items = self.people.values_mut().flat_map(|person| &mut person.items);
+        for item in items.filter(|item| item.id == id) {
+            (item.title, item.tag) = (title.to_owned(), tag);
+        }
+    }
+
+    pub fn retract(&mut self, id: NotificationId) {
+        for person in self.people.values_mut() {
+            person.items.retain(|item| item.id != id);
+        }
+        self.out.retain(|other| *other != id);
+        self.retracted.push(id);
     }
 
     pub fn join(&mut self, user: &UserId, channel: &Channel, by: Maker) {
@@ -208,6 +256,23 @@ impl Person {
         }
     }
 
+    pub fn snooze(&mut self, ids: &[NotificationId]) {
+        for item in self.items.iter_mut().filter(|item| ids.contains(&item.id)) {
+            (item.snoozed, item.archived) = (true, false);
+        }
+    }
+
+    /// What is to be woken, in the order of the ids.
+    pub fn wake(&mut self, ids: &[NotificationId], last: u64) {
+        let mut waking: Vec<&mut Item> =
+            self.items.iter_mut().filter(|item| item.snoozed && ids.contains(&item.id)).collect();
+        waking.sort_by_key(|item| std::cmp::Reverse(item.id));
+        for (item, position) in waking.into_iter().zip((0..=last).rev()) {
+            (item.snoozed, item.read) = (false, false);
+            (item.unread_since, item.listed_at) = (position, position);
+        }
+    }
+
     pub fn see(&mut self, up_to: u64) {
         for item in self.items.iter_mut().filter(|item| item.position <= up_to) {
             item.seen = true;
@@ -222,7 +287,7 @@ impl Person {
             match mark {
                 Mark::Unread if item.read => (item.read, item.unread_since) = (false, at),
                 Mark::Unread | Mark::Deleted => {}
-                Mark::Archived => item.archived = true,
+                Mark::Archived => (item.archived, item.snoozed) = (true, false),
                 Mark::Unarchived => item.archived = false,
                 Mark::Pinned => item.pinned = true,
                 Mark::Unpinned => item.pinned = false,
@@ -231,7 +296,7 @@ impl Person {
     }
 
     fn shown(&self) -> impl Iterator<Item = &Item> {
-        self.items.iter().filter(|item| !item.archived)
+        self.items.iter().filter(|item| !item.archived && !item.snoozed)
     }
 
     pub fn counts(&self) -> (u64, u64) {
@@ -271,6 +336,7 @@ impl Person {
         };
         let wanted = |item: &&Item| {
             item.archived == filter.archived
+                && item.snoozed == filter.snoozed
                 && filter.unread.is_none_or(|unread| unread != item.read)
                 && filter.pinned.is_none_or(|pinned| pinned == item.pinned)
                 && filter.kind.is_none_or(|kind| kind == item.kind)
@@ -278,7 +344,7 @@ impl Person {
                 && filter.channel.is_none_or(|channel| in_channel(item, channel))
         };
         let mut items: Vec<&Item> = self.items.iter().filter(wanted).collect();
-        items.sort_by_key(|item| std::cmp::Reverse(item.position));
+        items.sort_by_key(|item| std::cmp::Reverse(item.listed_at));
         items.iter().map(|item| item.line()).collect()
     }
 }

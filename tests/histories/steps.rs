@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tidings_engine::command::{MembersChange, UpTo};
+use tidings_engine::command::{MembersChange, Revision, UpTo};
 use tidings_engine::event::{Maker, Mark};
 use tidings_engine::{
     Audience, Channel, Draft, Engine, Error, Identity, NotificationId, Position, Role, Tenant, UserId,
@@ -33,7 +33,23 @@ pub enum Step {
         except: BTreeSet<usize>,
         kind: usize,
         tag: bool,
+        collapse: bool,
         inbox: bool,
+    },
+    Update {
+        which: Index,
+        tag: bool,
+    },
+    Retract {
+        which: Index,
+    },
+    Snooze {
+        user: usize,
+        which: Vec<Index>,
+    },
+    Wake {
+        user: usize,
+        which: Vec<Index>,
     },
     Members {
         add: BTreeSet<usize>,
@@ -83,14 +99,15 @@ fn some(of: usize, most: usize) -> impl Strategy<Value = BTreeSet<usize>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let publish =
-        (some(USERS, 2), some(CHANNELS.len(), 3), some(USERS, 1), 0..KINDS.len(), any::<bool>(), 0..8u8)
-            .prop_map(|(users, channels, except, kind, tag, live)| Step::Publish {
+        (some(USERS, 2), some(CHANNELS.len(), 3), some(USERS, 1), 0..KINDS.len(), any::<bool>(), 0..16u8)
+            .prop_map(|(users, channels, except, kind, tag, chance)| Step::Publish {
                 users,
                 channels,
                 except,
                 kind,
                 tag,
-                inbox: live > 0,
+                collapse: chance % 2 == 0,
+                inbox: chance > 1,
             });
     let members = (some(USERS, 3), some(USERS, 2), 0..2usize)
         .prop_map(|(add, remove, channel)| Step::Members { add, remove, channel });
@@ -117,6 +134,10 @@ fn step() -> impl Strategy<Value = Step> {
         Mark::Unpinned,
     ]);
     let mark = (0..USERS, marks, which()).prop_map(|(user, mark, which)| Step::Mark { user, mark, which });
+    let update = (any::<Index>(), any::<bool>()).prop_map(|(which, tag)| Step::Update { which, tag });
+    let retract = any::<Index>().prop_map(|which| Step::Retract { which });
+    let snooze = (0..USERS, which()).prop_map(|(user, which)| Step::Snooze { user, which });
+    let wake = (0..USERS, which()).prop_map(|(user, which)| Step::Wake { user, which });
     let not_theirs = (0..USERS, any::<Index>()).prop_map(|(user, which)| Step::NotTheirs { user, which });
     prop_oneof![
         9 => publish,
@@ -127,6 +148,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => read_all,
         1 => seen,
         5 => mark,
+        2 => update,
+        2 => retract,
+        3 => snooze,
+        2 => wake,
         1 => not_theirs,
     ]
 }
@@ -144,13 +169,49 @@ fn chosen(ids: &[NotificationId], which: &[Index]) -> Vec<NotificationId> {
 impl Step {
     pub async fn take(&self, engine: &Engine, model: &mut Model) {
         match self {
-            Self::Publish { users, channels, except, kind, tag, inbox } => {
+            Self::Publish { users, channels, except, kind, tag, collapse, inbox } => {
                 let users: BTreeSet<UserId> = users.iter().map(|number| user(*number)).collect();
                 let channels: BTreeSet<Channel> = channels.iter().map(|number| channel(*number)).collect();
                 let mut except: BTreeSet<UserId> = except.iter().map(|number| user(*number)).collect();
                 except.retain(|user| !users.contains(user) && !channels.is_empty());
-                publish(engine, model, users, channels, except, KINDS[*kind], tag.then_some("x"), *inbox)
-                    .await;
+                let (kind, tag, key) = (KINDS[*kind], tag.then_some("x"), collapse.then_some("the same"));
+                publish(engine, model, users, channels, except, kind, tag, key, *inbox).await;
+            }
+            Self::Update { which, tag } => {
+                let [id] = chosen(&model.out, &[*which])[..] else { return };
+                let title = format!("after {}", engine.log().head());
+                let tag = tag.then_some("x");
+                let tags = tag.iter().map(|tag| tag.parse().unwrap()).collect();
+                let revision = Revision { title: title.clone(), tags, ..Revision::default() };
+                engine.update(&Identity::service(Tenant::default()), id, revision).await.unwrap();
+                model.update(id, &title, tag);
+            }
+            Self::Retract { which } => {
+                let service = Identity::service(Tenant::default());
+                if let [id] = chosen(&model.retracted, &[*which])[..] {
+                    let refused = engine.retract(&service, id).await.unwrap_err();
+                    assert!(matches!(refused, Error::NotFound { .. }), "{refused}");
+                }
+                let [id] = chosen(&model.out, &[*which])[..] else { return };
+                engine.retract(&service, id).await.unwrap();
+                model.retract(id);
+            }
+            Self::Snooze { user: number, which } => {
+                let Some(person_of_model) = model.person_mut(&user(*number)) else { return };
+                let ids = chosen(&person_of_model.ids(), which);
+                if !ids.is_empty() {
+                    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+                    engine.snooze(&person(*number), &ids, until).await.unwrap();
+                    person_of_model.snooze(&ids);
+                }
+            }
+            Self::Wake { user: number, which } => {
+                let Some(person_of_model) = model.person_mut(&user(*number)) else { return };
+                let ids = chosen(&person_of_model.ids(), which);
+                if !ids.is_empty() {
+                    let done = engine.wake(&person(*number), &ids).await.unwrap();
+                    person_of_model.wake(&ids, done.position.0);
+                }
             }
             Self::Members { add, remove, channel: number } => {
                 let channel = channel(*number);
@@ -247,6 +308,7 @@ async fn publish(
     except: BTreeSet<UserId>,
     kind: &'static str,
     tag: Option<&'static str>,
+    collapse_key: Option<&'static str>,
     inbox: bool,
 ) {
     let audience = Audience {
@@ -257,13 +319,15 @@ async fn publish(
     let nobody = audience.is_empty();
     let mut draft = Draft::new(kind.parse().unwrap(), audience);
     draft.tags = tag.iter().map(|tag| tag.parse().unwrap()).collect();
+    draft.collapse_key = collapse_key.map(|key| key.parse().unwrap());
     draft.inbox = inbox;
     let service = Identity::service(Tenant::default());
     match engine.publish(&service, draft.into()).await {
         Ok(receipt) => {
             let (id, position) = (receipt.id, receipt.position.0);
             let (users, channels, except) = (&users, &channels, &except);
-            model.publish(&Publish { id, position, kind, tag, users, channels, except, inbox });
+            let publish = Publish { id, position, kind, tag, users, channels, except, collapse_key, inbox };
+            model.publish(&publish);
         }
         Err(error) => assert!(nobody && matches!(error, Error::NobodyAddressed), "{error}"),
     }

@@ -14,12 +14,17 @@ use crate::world::{SECRET, in_time};
 /// A notification as the client knows it.
 #[derive(Clone, Debug, Default)]
 pub struct Item {
+    /// Where it is listed.
     pub position: u64,
+    /// Where it was published: how far the list was seen goes by that.
+    pub published: u64,
+    pub title: String,
     pub read: bool,
     /// By which message it was marked unread: a read-all that had not seen that leaves it alone.
     pub unread_at: u64,
     pub seen: bool,
     pub archived: bool,
+    pub snoozed: bool,
     pub pinned: bool,
 }
 
@@ -140,6 +145,7 @@ impl Client {
         }
         match kind {
             "notification" => self.show(message, position),
+            "updated" => self.update(message),
             "counts" => self.counts = message.clone(),
             "left" => self.must_reload = true,
             "caughtUp" => return true,
@@ -150,20 +156,32 @@ impl Client {
     }
 
     fn show(&mut self, message: &Value, position: u64) {
+        for older in message["supersedes"].as_array().into_iter().flatten() {
+            self.items.remove(older.as_str().expect("an id"));
+        }
         let id = message["notification"]["id"].as_str().expect("an id").to_owned();
+        let title = message["notification"]["title"].as_str().expect("a title").to_owned();
         if message["counts"] == true {
-            self.items.entry(id).or_insert(Item { position, ..Item::default() });
+            let item = Item { position, published: position, title, ..Item::default() };
+            self.items.entry(id).or_insert(item);
         } else {
             self.shown.push(id);
         }
     }
 
+    fn update(&mut self, message: &Value) {
+        let notification = &message["notification"];
+        if let Some(item) = self.items.get_mut(notification["id"].as_str().expect("an id")) {
+            notification["title"].as_str().expect("a title").clone_into(&mut item.title);
+        }
+    }
+
     fn change(&mut self, kind: &str, message: &Value, position: u64) {
         if let Some(up_to) = message["upTo"].as_u64() {
-            for item in self.items.values_mut().filter(|item| item.position <= up_to) {
+            for item in self.items.values_mut() {
                 match kind {
-                    "seen" => item.seen = true,
-                    "read" if item.unread_at <= up_to => item.read = true,
+                    "seen" if item.published <= up_to => item.seen = true,
+                    "read" if item.published <= up_to && item.unread_at <= up_to => item.read = true,
                     _ => {}
                 }
             }
@@ -171,7 +189,7 @@ impl Client {
         }
         for id in message["notifications"].as_array().expect("notifications") {
             let id = id.as_str().expect("an id");
-            if kind == "deleted" {
+            if kind == "deleted" || kind == "retracted" {
                 self.items.remove(id);
                 continue;
             }
@@ -179,7 +197,12 @@ impl Client {
             match kind {
                 "read" => item.read = true,
                 "unread" => (item.read, item.unread_at) = (false, position),
-                "archived" => item.archived = true,
+                "archived" => (item.archived, item.snoozed) = (true, false),
+                "snoozed" => (item.snoozed, item.archived) = (true, false),
+                "woken" => {
+                    (item.snoozed, item.read) = (false, false);
+                    (item.unread_at, item.position) = (position, position);
+                }
                 "unarchived" => item.archived = false,
                 "pinned" => item.pinned = true,
                 "unpinned" => item.pinned = false,
@@ -194,21 +217,24 @@ impl Client {
         for item in pages.flat_map(|page| page["items"].as_array().expect("items")) {
             let id = item["notification"]["id"].as_str().expect("an id").to_owned();
             let flag = |name: &str| item[name] == true;
-            let unread_at = known.get(&id).map(|item| item.unread_at).unwrap_or_default();
             let position = item["position"].as_u64().expect("a position");
-            let (read, seen, archived, pinned) =
-                (flag("read"), flag("seen"), flag("archived"), flag("pinned"));
-            self.items.insert(id, Item { position, read, unread_at, seen, archived, pinned });
+            let (published, unread_at) = known.get(&id).map_or((position, 0), |k| (k.published, k.unread_at));
+            let title = item["notification"]["title"].as_str().expect("a title").to_owned();
+            let (read, seen, archived) = (flag("read"), flag("seen"), flag("archived"));
+            let (pinned, snoozed) = (flag("pinned"), item["snoozedUntil"].is_string());
+            let item = Item { position, published, title, read, unread_at, seen, archived, snoozed, pinned };
+            self.items.insert(id, item);
         }
         self.must_reload = false;
     }
 
     /// What it would show, newest first, as the model writes it.
     pub fn lines(&self, archived: bool) -> Vec<String> {
-        let mut items: Vec<_> = self.items.iter().filter(|(_, item)| item.archived == archived).collect();
+        let is_in_list = |item: &Item| item.archived == archived && !item.snoozed;
+        let mut items: Vec<_> = self.items.iter().filter(|(_, item)| is_in_list(item)).collect();
         items.sort_by_key(|(_, item)| std::cmp::Reverse(item.position));
         let line = |(id, item): (&String, &Item)| {
-            described(&item.position, id, [item.read, item.seen, item.archived, item.pinned])
+            described(&item.position, id, &item.title, [item.read, item.seen, item.archived, item.pinned])
         };
         items.into_iter().map(line).collect()
     }

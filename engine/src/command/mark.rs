@@ -1,12 +1,13 @@
 //! What people do with their notifications: read, see, archive, pin, delete, and the undo of each.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::Done;
 use crate::access::Identity;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::event::{EntryRef, Fact, Mark, Marked, Read, Seen, Selection};
+use crate::event::{EntryRef, Fact, Mark, Marked, Read, Seen, Selection, Snoozed, Woken};
 use crate::inbox::Snapshot;
 use crate::limits;
 use crate::names::{UserId, UserKey};
@@ -66,6 +67,43 @@ impl Engine {
         entries.retain(|entry| snapshot.would_change(mark, entry));
         self.change(&key, &snapshot, entries, |user, entries| Fact::Marked(mark, Marked { user, entries }))
             .await
+    }
+
+    /// Puts notifications of one's own off: out of sight and out of the counts until a time.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing was done.
+    pub async fn snooze(
+        &self,
+        identity: &Identity,
+        ids: &[NotificationId],
+        until: Timestamp,
+    ) -> Result<Done, Error> {
+        let key = identity.key()?;
+        let now = self.now();
+        let latest = now + SignedDuration::from_hours(24 * limits::SCHEDULED_DAYS);
+        if until <= now || until > latest {
+            let days = limits::SCHEDULED_DAYS;
+            return Err(Error::field("until", format!("expected a time in the future, within {days} days")));
+        }
+        let (snapshot, entries) = self.resolve(&key, ids).await?;
+        self.change(&key, &snapshot, entries, |user, entries| Fact::Snoozed(Snoozed { user, entries, until }))
+            .await
+    }
+
+    /// Brings notifications of one's own back that were put off, before their time. Those that were not stay as they are.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing was done.
+    pub async fn wake(&self, identity: &Identity, ids: &[NotificationId]) -> Result<Done, Error> {
+        let key = identity.key()?;
+        let (snapshot, mut entries) = self.resolve(&key, ids).await?;
+        entries.retain(|entry| snapshot.is_snoozed(entry));
+        if entries.is_empty() {
+            return Ok(Done { position: snapshot.position() });
+        }
+        let woken = |entry| Fact::Woken(Woken { user: key.user.clone(), entry, snoozed_at: None });
+        self.record(&key.tenant, entries.into_iter().map(woken).collect()).await
     }
 
     /// Records a change of entries. Of what is so already, nothing is recorded.

@@ -9,9 +9,10 @@ use crate::cloudevent::Publication;
 use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::event::{Event, Fact, Published};
+use crate::event::{Event, Fact, Published, Scheduled};
+use crate::inbox::timers::count_scheduled;
 use crate::limits;
-use crate::log::{Append, Appended, now};
+use crate::log::{Append, Appended};
 use crate::names::{Publisher, Tenant};
 use crate::notification::{Content, Notification, NotificationId};
 use crate::position::Position;
@@ -27,6 +28,9 @@ pub struct Receipt {
     pub position: Position,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// When it goes out, if that is later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<Timestamp>,
     /// Whether it was published before, under the same idempotency key: then this is the answer of that time.
     pub duplicate: bool,
 }
@@ -54,13 +58,15 @@ impl Engine {
         Self::check_batch(identity, publications.len())?;
         let mut appends = Vec::with_capacity(publications.len());
         let mut results = Vec::with_capacity(publications.len());
+        let mut room = self.room_for_scheduled(identity, &publications).await?;
         for publication in publications {
-            match self.prepare(identity, publication) {
+            let claim = claim(identity, &publication);
+            match self.prepare(identity, publication, claim.clone(), &mut room) {
                 Ok(append) => {
                     appends.push(append);
                     results.push(None);
                 }
-                Err(error) => results.push(Some(Err(error))),
+                Err(error) => results.push(Some(self.first_answer_or(identity, claim, error).await)),
             }
         }
         let mut appended = self.append_prepared(appends).await.into_iter();
@@ -83,21 +89,59 @@ impl Engine {
     }
 
     /// Checks a draft, asks the rules, and makes a notification of it.
-    fn prepare(&self, identity: &Identity, publication: Publication) -> Result<Append, Error> {
+    fn prepare(
+        &self,
+        identity: &Identity,
+        publication: Publication,
+        claim: Option<KeyClaim>,
+        room: &mut usize,
+    ) -> Result<Append, Error> {
         let Publication { draft, source } = publication;
-        let errors = draft.check();
+        let (mut errors, now) = (draft.check(), self.now());
+        draft.check_times(now, &mut errors);
         if !errors.is_empty() {
             return Err(Error::Invalid(errors));
         }
         let publisher = source.unwrap_or_else(|| identity.publisher());
-        let key = draft.idempotency_key.clone().map(|key| KeyClaim {
-            publisher: publisher.clone(),
-            key,
-            content_hash: draft.content_hash(),
-        });
         let audience = self.route(&identity.tenant, &draft)?;
-        let fact = Fact::NotificationPublished(Box::new(published(draft, audience, publisher)));
-        Ok(Append { tenant: identity.tenant.clone(), key, facts: vec![fact] })
+        let (is_later, key) = (draft.deliver_at.is_some_and(|at| at > now), draft.idempotency_key.clone());
+        let published = published(draft, audience, publisher, now);
+        let fact = if is_later {
+            *room = room.checked_sub(1).ok_or_else(too_many_scheduled)?;
+            Fact::Scheduled(Box::new(Scheduled { published, key }))
+        } else {
+            Fact::NotificationPublished(Box::new(published))
+        };
+        Ok(Append { tenant: identity.tenant.clone(), key: claim, facts: vec![fact] })
+    }
+
+    /// How many more notifications may be scheduled, if any are to be.
+    async fn room_for_scheduled(
+        &self,
+        identity: &Identity,
+        publications: &[Publication],
+    ) -> Result<usize, Error> {
+        if publications.iter().all(|publication| publication.draft.deliver_at.is_none()) {
+            return Ok(0);
+        }
+        let tenant = identity.tenant.clone();
+        let waiting = self.on_view(move |view| count_scheduled(view, &tenant)).await?;
+        Ok(limits::SCHEDULED_PER_TENANT.saturating_sub(waiting))
+    }
+
+    /// The first answer to what is refused now and was accepted once: its time may be over, or a rule may think otherwise.
+    async fn first_answer_or(
+        &self,
+        identity: &Identity,
+        claim: Option<KeyClaim>,
+        error: Error,
+    ) -> Result<Receipt, Error> {
+        let Some(claim) = claim else { return Err(error) };
+        match self.log().find_key(&identity.tenant, &claim).await? {
+            Some((position, hash)) if hash == claim.content_hash => self.first_answer(position).await,
+            Some(_) => Err(Error::KeyReused),
+            None => Err(error),
+        }
     }
 
     /// The publisher's audience and what the routing rules add to it.
@@ -154,13 +198,31 @@ impl Engine {
     }
 }
 
-fn receipt(event: &Event, duplicate: bool) -> Option<Receipt> {
-    let notification = &event.published()?.notification;
-    let (id, created_at) = (notification.id, notification.created_at);
-    Some(Receipt { id, position: event.position, created_at, duplicate })
+fn claim(identity: &Identity, publication: &Publication) -> Option<KeyClaim> {
+    let key = publication.draft.idempotency_key.clone()?;
+    let publisher = publication.source.clone().unwrap_or_else(|| identity.publisher());
+    Some(KeyClaim { publisher, key, content_hash: publication.draft.content_hash() })
 }
 
-fn published(draft: Draft, audience: Audience, publisher: Publisher) -> Published {
+fn too_many_scheduled() -> Error {
+    let most = limits::SCHEDULED_PER_TENANT;
+    Error::field("deliverAt", format!("expected at most {most} notifications that have not gone out yet"))
+}
+
+fn receipt(event: &Event, duplicate: bool) -> Option<Receipt> {
+    let (notification, deliver_at) = match &event.fact {
+        Fact::NotificationPublished(published) => (&published.notification, None),
+        Fact::Scheduled(scheduled) => {
+            let notification = &scheduled.published.notification;
+            (notification, notification.deliver_at)
+        }
+        _ => return None,
+    };
+    let (id, created_at) = (notification.id, notification.created_at);
+    Some(Receipt { id, position: event.position, created_at, deliver_at, duplicate })
+}
+
+fn published(draft: Draft, audience: Audience, publisher: Publisher, now: Timestamp) -> Published {
     let content = Content { title: draft.title, body: draft.body, data: draft.data, action: draft.action };
     let notification = Notification {
         id: NotificationId::now(),
@@ -168,7 +230,10 @@ fn published(draft: Draft, audience: Audience, publisher: Publisher) -> Publishe
         content,
         priority: draft.priority,
         tags: draft.tags,
-        created_at: now(),
+        created_at: now,
+        deliver_at: draft.deliver_at.filter(|at| *at > now),
+        expires_at: draft.expires_at,
+        collapse_key: draft.collapse_key,
         inbox: draft.inbox,
     };
     Published { notification, audience, publisher }

@@ -5,10 +5,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Event, Fact, Mark, Published, Unknown};
+use super::{Entry, Event, Fact, Mark, Published, RetractReason, Retracted, Scheduled, Unknown, Updated};
 use crate::audience::Audience;
-use crate::names::{NotificationType, Priority, Publisher, Tag};
+use crate::names::{CollapseKey, IdempotencyKey, NotificationType, Priority, Publisher, Tag};
 use crate::notification::{Content, Notification, NotificationId, encode};
+use crate::position::{Offset, Position, StreamId};
 use crate::store::{NewEvent, StoredEvent};
 
 /// An event that could not be decoded.
@@ -45,9 +46,52 @@ struct PublishedEnvelope {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Tag>,
     created_at: jiff::Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deliver_at: Option<jiff::Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<jiff::Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    collapse_key: Option<CollapseKey>,
     inbox: bool,
     audience: Audience,
     publisher: Publisher,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ScheduledEnvelope {
+    #[serde(flatten)]
+    published: PublishedEnvelope,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<IdempotencyKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UpdatedEnvelope {
+    #[serde(flatten)]
+    published: PublishedEnvelope,
+    published_at: Position,
+    entries: Vec<(StreamId, Offset)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RetractedEnvelope {
+    id: NotificationId,
+    published_at: Position,
+    entries: Vec<(StreamId, Offset)>,
+    audience: Audience,
+    inbox: bool,
+    reason: RetractReason,
+}
+
+fn to_pairs(entries: &[Entry]) -> Vec<(StreamId, Offset)> {
+    entries.iter().map(|entry| (entry.stream, entry.offset)).collect()
+}
+
+fn from_pairs(pairs: Vec<(StreamId, Offset)>) -> Vec<Entry> {
+    pairs.into_iter().map(|(stream, offset)| Entry { stream, offset }).collect()
 }
 
 fn mark_name(mark: Mark) -> &'static str {
@@ -68,11 +112,17 @@ impl Fact {
         match self {
             Self::Started(_) => "Started",
             Self::NotificationPublished(_) => "NotificationPublished",
+            Self::Updated(_) => "Updated",
+            Self::Retracted(_) => "Retracted",
+            Self::Scheduled(_) => "Scheduled",
+            Self::ScheduleCancelled(_) => "ScheduleCancelled",
             Self::Joined(_) => "Joined",
             Self::Left(_) => "Left",
             Self::Read(_) => "Read",
             Self::Seen(_) => "Seen",
             Self::Marked(mark, _) => mark_name(*mark),
+            Self::Snoozed(_) => "Snoozed",
+            Self::Woken(_) => "Woken",
             Self::Unknown(unknown) => &unknown.type_name,
         }
     }
@@ -92,24 +142,51 @@ impl Fact {
         let bytes = match self {
             Self::Started(started) => encode(started),
             Self::NotificationPublished(published) => encode(&envelope_of(published)),
+            Self::Updated(updated) => encode(&UpdatedEnvelope {
+                published: envelope_of(&updated.published),
+                published_at: updated.position,
+                entries: to_pairs(&updated.entries),
+            }),
+            Self::Retracted(retracted) => encode(&RetractedEnvelope {
+                id: retracted.id,
+                published_at: retracted.position,
+                entries: to_pairs(&retracted.entries),
+                audience: retracted.audience.clone(),
+                inbox: retracted.inbox,
+                reason: retracted.reason,
+            }),
+            Self::Scheduled(scheduled) => encode(&ScheduledEnvelope {
+                published: envelope_of(&scheduled.published),
+                idempotency_key: scheduled.key.clone(),
+            }),
+            Self::ScheduleCancelled(cancelled) => encode(cancelled),
             Self::Joined(membership) | Self::Left(membership) => encode(membership),
             Self::Read(read) => encode(read),
             Self::Seen(seen) => encode(seen),
             Self::Marked(_, marked) => encode(marked),
+            Self::Snoozed(snoozed) => encode(snoozed),
+            Self::Woken(woken) => encode(woken),
             Self::Unknown(unknown) => unknown.envelope.clone().into_bytes(),
         };
         String::from_utf8(bytes).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
     }
 
+    /// The notification whose content it carries.
+    fn carried(&self) -> Option<&Published> {
+        match self {
+            Self::NotificationPublished(published) => Some(published),
+            Self::Updated(updated) => Some(&updated.published),
+            Self::Scheduled(scheduled) => Some(&scheduled.published),
+            _ => None,
+        }
+    }
+
     /// What a store is given to keep.
     pub(crate) fn encoded(&self, recorded_at: jiff::Timestamp) -> NewEvent {
-        let payload = match self {
-            Self::NotificationPublished(published) => {
-                let content = encode(&published.notification.content);
-                Some(String::from_utf8(content).unwrap_or_else(|_| unreachable!("JSON is UTF-8")))
-            }
-            _ => None,
-        };
+        let payload = self.carried().map(|published| {
+            let content = encode(&published.notification.content);
+            String::from_utf8(content).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
+        });
         NewEvent {
             type_name: self.type_name().to_owned(),
             version: self.version(),
@@ -150,6 +227,9 @@ fn envelope_of(published: &Published) -> PublishedEnvelope {
         priority: notification.priority.clone(),
         tags: notification.tags.clone(),
         created_at: notification.created_at,
+        deliver_at: notification.deliver_at,
+        expires_at: notification.expires_at,
+        collapse_key: notification.collapse_key.clone(),
         inbox: notification.inbox,
         audience: published.audience.clone(),
         publisher: published.publisher.clone(),
@@ -185,7 +265,22 @@ fn decode_fact(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Fact, serde_j
     let envelope = envelope.as_deref().unwrap_or(&stored.envelope);
     let marked = |mark| serde_json::from_str(envelope).map(|marked| Fact::Marked(mark, marked));
     match stored.type_name.as_str() {
-        "NotificationPublished" => published(envelope, stored.payload.as_deref()),
+        "NotificationPublished" => {
+            let envelope = serde_json::from_str(envelope)?;
+            let published = published(envelope, stored.payload.as_deref())?;
+            Ok(Fact::NotificationPublished(Box::new(published)))
+        }
+        "Updated" => updated(envelope, stored.payload.as_deref()),
+        "Retracted" => retracted(envelope),
+        "Scheduled" => {
+            let ScheduledEnvelope { published: envelope, idempotency_key: key } =
+                serde_json::from_str(envelope)?;
+            let published = published(envelope, stored.payload.as_deref())?;
+            Ok(Fact::Scheduled(Box::new(Scheduled { published, key })))
+        }
+        "ScheduleCancelled" => serde_json::from_str(envelope).map(Fact::ScheduleCancelled),
+        "Snoozed" => serde_json::from_str(envelope).map(Fact::Snoozed),
+        "Woken" => serde_json::from_str(envelope).map(Fact::Woken),
         "Read" => serde_json::from_str(envelope).map(Fact::Read),
         "Seen" => serde_json::from_str(envelope).map(Fact::Seen),
         "Joined" => serde_json::from_str(envelope).map(Fact::Joined),
@@ -205,8 +300,7 @@ fn decode_fact(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Fact, serde_j
     }
 }
 
-fn published(envelope: &str, payload: Option<&str>) -> Result<Fact, serde_json::Error> {
-    let envelope: PublishedEnvelope = serde_json::from_str(envelope)?;
+fn published(envelope: PublishedEnvelope, payload: Option<&str>) -> Result<Published, serde_json::Error> {
     // An erased payload leaves a notification that says nothing, in its place.
     let content: Content = payload.map(serde_json::from_str).transpose()?.unwrap_or_default();
     let notification = Notification {
@@ -216,10 +310,32 @@ fn published(envelope: &str, payload: Option<&str>) -> Result<Fact, serde_json::
         priority: envelope.priority,
         tags: envelope.tags,
         created_at: envelope.created_at,
+        deliver_at: envelope.deliver_at,
+        expires_at: envelope.expires_at,
+        collapse_key: envelope.collapse_key,
         inbox: envelope.inbox,
     };
     let (audience, publisher) = (envelope.audience, envelope.publisher);
-    Ok(Fact::NotificationPublished(Box::new(Published { notification, audience, publisher })))
+    Ok(Published { notification, audience, publisher })
+}
+
+fn updated(envelope: &str, payload: Option<&str>) -> Result<Fact, serde_json::Error> {
+    let envelope: UpdatedEnvelope = serde_json::from_str(envelope)?;
+    let (position, entries) = (envelope.published_at, from_pairs(envelope.entries));
+    let published = published(envelope.published, payload)?;
+    Ok(Fact::Updated(Box::new(Updated { published, position, entries })))
+}
+
+fn retracted(envelope: &str) -> Result<Fact, serde_json::Error> {
+    let envelope: RetractedEnvelope = serde_json::from_str(envelope)?;
+    Ok(Fact::Retracted(Box::new(Retracted {
+        id: envelope.id,
+        position: envelope.published_at,
+        entries: from_pairs(envelope.entries),
+        audience: envelope.audience,
+        inbox: envelope.inbox,
+        reason: envelope.reason,
+    })))
 }
 
 /// The envelope in today's version, or `None` when it is that already.
@@ -241,9 +357,7 @@ fn upcast(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Option<String>, se
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Entry;
     use crate::names::Tenant;
-    use crate::position::{Offset, Position, StreamId};
 
     /// Events of every type as version 1 wrote them. Never changed: what was written once must be readable for ever.
     const GOLDEN: &str = include_str!("golden/v1.jsonl");
@@ -294,8 +408,8 @@ mod tests {
     fn there_is_a_golden_event_of_every_type() {
         let types: std::collections::BTreeSet<String> =
             GOLDEN.lines().map(|line| stored(line).type_name).collect();
-        let known = "Archived Deleted Joined Left NotificationPublished Pinned Read Seen Started Unarchived Unpinned \
-                     Unread";
+        let known = "Archived Deleted Joined Left NotificationPublished Pinned Read Retracted ScheduleCancelled \
+                     Scheduled Seen Snoozed Started Unarchived Unpinned Unread Updated Woken";
         assert_eq!(types.into_iter().collect::<Vec<_>>(), known.split_whitespace().collect::<Vec<_>>());
     }
 

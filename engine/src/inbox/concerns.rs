@@ -3,17 +3,17 @@
 //!
 //! Rows of the inbox view, written in its transactions. Read in bounded pages, by subject.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::{Row, params};
 
-use super::fold::Effect;
-use super::view::{json, text};
+use super::fold::{Effect, Superseded};
+use super::view::{json, notification_id, text};
 use crate::event::{Event, Fact};
 use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::notification::encode;
-use crate::position::{Position, StreamId};
+use crate::position::{Offset, Position, StreamId};
 use crate::resume::Viewer;
 use crate::sqlite::Connection;
 
@@ -21,6 +21,10 @@ use crate::sqlite::Connection;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Missed {
     pub(crate) position: Position,
+    /// Whether the notification was taken back meanwhile: then nothing of it is shown again.
+    pub(crate) is_gone: bool,
+    /// What the notification there took the place of.
+    pub(crate) superseded: Vec<Superseded>,
     /// What changed by it, if it is about their memberships.
     pub(crate) change: Option<MembershipChange>,
 }
@@ -41,57 +45,62 @@ impl MembershipChange {
     }
 }
 
-/// What an event meant for a person, with the change of their memberships that was noted of it.
-pub(crate) fn effect_for(
-    key: &UserKey,
-    change: Option<MembershipChange>,
-    event: Arc<Event>,
-) -> Option<Effect> {
+/// What an event meant for a person, with what was noted of it.
+pub(crate) fn effect_for(key: &UserKey, missed: Missed, event: Arc<Event>) -> Option<Effect> {
     match &event.fact {
-        Fact::NotificationPublished(_) => Some(Effect::Published(event)),
-        Fact::Read(_) | Fact::Seen(_) | Fact::Marked(..) => Some(Effect::Changed(key.clone(), event)),
-        Fact::Joined(_) | Fact::Left(_) => Some(change?.into_effect(key.clone(), event.position)),
-        Fact::Started(_) | Fact::Unknown(_) => None,
+        Fact::NotificationPublished(_) | Fact::Updated(_) | Fact::Retracted(_) => {
+            Some(Effect::Addressed(event, missed.superseded))
+        }
+        Fact::Joined(_) | Fact::Left(_) => Some(missed.change?.into_effect(key.clone(), event.position)),
+        _ => event.owner().is_some().then(|| Effect::Changed(key.clone(), event)),
     }
 }
 
-/// What an event meant for everybody, with the changes of memberships that were noted; its own are taken out.
-pub(crate) fn effects_of(event: Arc<Event>, changes: &mut MembershipChanges) -> Vec<Effect> {
-    let own = |user: &UserId| UserKey { tenant: event.tenant.clone(), user: user.clone() };
-    let key = match &event.fact {
-        Fact::NotificationPublished(_) => return vec![Effect::Published(event)],
-        Fact::Read(read) => own(&read.user),
-        Fact::Seen(seen) => own(&seen.user),
-        Fact::Marked(_, marked) => own(&marked.user),
-        Fact::Joined(_) | Fact::Left(_) => {
-            let changes = changes.remove(&event.position).unwrap_or_default();
-            let effect = |(key, change): (UserKey, MembershipChange)| change.into_effect(key, event.position);
-            return changes.into_iter().map(effect).collect();
+/// What an event meant for everybody, with what was noted of it; that is taken out.
+pub(crate) fn effects_of(event: Arc<Event>, noted: &mut Noted) -> Vec<Effect> {
+    match &event.fact {
+        Fact::NotificationPublished(_) | Fact::Updated(_) | Fact::Retracted(_) => {
+            let superseded = noted.superseded.remove(&event.position).unwrap_or_default();
+            vec![Effect::Addressed(event, superseded)]
         }
-        Fact::Started(_) | Fact::Unknown(_) => return Vec::new(),
-    };
-    vec![Effect::Changed(key, event)]
+        Fact::Joined(_) | Fact::Left(_) => {
+            let changes = noted.memberships.remove(&event.position).unwrap_or_default();
+            let effect = |(key, change): (UserKey, MembershipChange)| change.into_effect(key, event.position);
+            changes.into_iter().map(effect).collect()
+        }
+        // One that was put off anew in the same moment did not wake.
+        Fact::Woken(_) if !noted.woken.contains(&event.position) => Vec::new(),
+        _ => event.owner().map(|key| Effect::Changed(key, event.clone())).into_iter().collect(),
+    }
 }
 
-/// Changes of memberships by the events that made them.
-pub(crate) type MembershipChanges = HashMap<Position, Vec<(UserKey, MembershipChange)>>;
+/// What only the fold knew of some events, as the view has noted it.
+pub(crate) struct Noted {
+    /// Changes of memberships.
+    memberships: HashMap<Position, Vec<(UserKey, MembershipChange)>>,
+    /// What notifications took the place of.
+    superseded: HashMap<Position, Vec<Superseded>>,
+    /// Events by which something woke indeed.
+    woken: HashSet<Position>,
+}
 
 /// Notes whom the effects of a batch concern.
 pub(super) fn write(connection: &Connection, effects: &[Effect]) -> rusqlite::Result<()> {
     for effect in effects {
         match effect {
-            Effect::Published(event) => {
-                let Some(published) = event.published().filter(|published| !published.notification.inbox)
-                else {
-                    continue; // its entries say whom it concerns
-                };
-                let audience = &published.audience;
-                let users = audience.users.iter().map(Channel::of_user);
-                for channel in users.chain(audience.channels.iter().cloned()) {
-                    insert(connection, &event.tenant, &channel, event.position, None)?;
+            Effect::Addressed(event, superseded) => {
+                for superseded in superseded {
+                    insert_superseded(connection, event.position, superseded)?;
+                }
+                insert_addressed(connection, event)?;
+            }
+            Effect::Changed(key, event) => {
+                insert_own(connection, key, event.position, None)?;
+                if matches!(event.fact, Fact::Woken(_)) {
+                    let mut insert = connection.prepare_cached("INSERT INTO woken (position) VALUES (?1)")?;
+                    insert.execute([event.position.sql()])?;
                 }
             }
-            Effect::Changed(key, event) => insert_own(connection, key, event.position, None)?,
             Effect::Joined(key, channels, position) => {
                 insert_own(connection, key, *position, Some((true, channels)))?;
             }
@@ -100,6 +109,34 @@ pub(super) fn write(connection: &Connection, effects: &[Effect]) -> rusqlite::Re
             }
         }
     }
+    Ok(())
+}
+
+fn insert_addressed(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
+    let Some(addressed) = event.addressed() else { return Ok(()) };
+    let is_publication = addressed.position == event.position;
+    if is_publication && addressed.inbox {
+        return Ok(()); // its entries say whom it concerns
+    }
+    // What is taken back is never gone for those who have to hear of it.
+    let of = (!matches!(event.fact, Fact::Retracted(_))).then_some(addressed.position.sql());
+    let users = addressed.audience.users.iter().map(Channel::of_user);
+    let mut statement = connection.prepare_cached(include_str!("sql/insert_addressed.sql"))?;
+    for channel in users.chain(addressed.audience.channels.iter().cloned()) {
+        let tenant = event.tenant.as_str();
+        statement.execute(params![tenant, channel.as_str(), event.position.sql(), of])?;
+    }
+    Ok(())
+}
+
+fn insert_superseded(
+    connection: &Connection,
+    position: Position,
+    superseded: &Superseded,
+) -> rusqlite::Result<()> {
+    let Superseded { stream, offset, id, is_alone } = superseded;
+    let mut statement = connection.prepare_cached(include_str!("sql/insert_superseded.sql"))?;
+    statement.execute(params![position.sql(), stream.sql(), offset.sql(), id.as_bytes(), is_alone])?;
     Ok(())
 }
 
@@ -146,14 +183,34 @@ pub(crate) fn missed(
         let mut statement = connection.prepare_cached(include_str!("sql/concerns_after.sql"))?;
         let (tenant, channel) = (key.tenant.as_str(), channel.as_str());
         let arguments = params![tenant, channel, after.sql(), up_to.sql(), most as i64];
-        for missed in statement.query_map(arguments, missed_row)? {
+        for missed in statement.query_map(arguments, |row| missed_row(row, change(row, 2)?))? {
             found.push(missed?);
         }
     }
     found.sort_unstable();
     found.dedup();
     found.truncate(most);
+    note_superseded(connection, &mut found)?;
     Ok(found)
+}
+
+fn note_superseded(connection: &Connection, found: &mut [Missed]) -> rusqlite::Result<()> {
+    let positions: Vec<u64> = found.iter().map(|missed| missed.position.0).collect();
+    let mut statement = connection.prepare_cached(include_str!("sql/superseded_at.sql"))?;
+    let mut rows = statement.query([serde_json::json!(positions).to_string()])?;
+    while let Some(row) = rows.next()? {
+        let (position, superseded) = superseded_row(row)?;
+        if let Ok(index) = found.binary_search_by_key(&position, |missed| missed.position) {
+            found[index].superseded.push(superseded);
+        }
+    }
+    Ok(())
+}
+
+fn superseded_row(row: &Row<'_>) -> rusqlite::Result<(Position, Superseded)> {
+    let (stream, offset) = (StreamId::from_sql(row.get(1)?), Offset::from_sql(row.get(2)?));
+    let superseded = Superseded { stream, offset, id: notification_id(row, 3)?, is_alone: row.get(4)? };
+    Ok((Position::from_sql(row.get(0)?), superseded))
 }
 
 fn entries(
@@ -166,14 +223,16 @@ fn entries(
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(include_str!("sql/entries_after.sql"))?;
     let arguments = params![stream.sql(), after.sql(), up_to.sql(), most as i64];
-    for position in statement.query_map(arguments, |row| row.get(0).map(Position::from_sql))? {
-        found.push(Missed { position: position?, change: None });
+    for missed in statement.query_map(arguments, |row| missed_row(row, None))? {
+        found.push(missed?);
     }
     Ok(())
 }
 
-fn missed_row(row: &Row<'_>) -> rusqlite::Result<Missed> {
-    Ok(Missed { position: Position::from_sql(row.get(0)?), change: change(row, 1)? })
+/// A position and whether it is gone, and the change from the columns after these.
+fn missed_row(row: &Row<'_>, change: Option<MembershipChange>) -> rusqlite::Result<Missed> {
+    let (position, is_gone) = (Position::from_sql(row.get(0)?), row.get(1)?);
+    Ok(Missed { position, is_gone, superseded: Vec::new(), change })
 }
 
 fn change(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<MembershipChange>> {
@@ -186,23 +245,30 @@ fn change(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<MembershipCha
     Ok(joined.or(list(column + 1)?.map(MembershipChange::Left)))
 }
 
-/// Every change of memberships after a position.
-pub(crate) fn membership_changes(
-    connection: &Connection,
-    after: Position,
-) -> rusqlite::Result<MembershipChanges> {
+/// What was noted of the events after a position.
+pub(crate) fn noted(connection: &Connection, after: Position) -> rusqlite::Result<Noted> {
     let mut statement = connection.prepare_cached(include_str!("sql/membership_changes.sql"))?;
-    let rows = statement.query_map([after.sql()], |row| {
+    let mut rows = statement.query([after.sql()])?;
+    let mut noted = Noted { memberships: HashMap::new(), superseded: HashMap::new(), woken: HashSet::new() };
+    while let Some(row) = rows.next()? {
         let (tenant, channel): (String, String) = (row.get(3)?, row.get(4)?);
         let user = channel.strip_prefix("user:").unwrap_or(&channel);
         let key = UserKey { tenant: Tenant::stored(&tenant), user: UserId::stored(user) };
-        Ok((key, missed_row(row)?))
-    })?;
-    let mut changes = MembershipChanges::new();
-    for row in rows {
-        if let (key, Missed { position, change: Some(change) }) = row? {
-            changes.entry(position).or_default().push((key, change));
+        if let Some(change) = change(row, 1)? {
+            noted.memberships.entry(Position::from_sql(row.get(0)?)).or_default().push((key, change));
         }
     }
-    Ok(changes)
+    let mut statement = connection.prepare_cached(
+        r#"SELECT position, stream, "offset", id, alone FROM superseded WHERE position > ?1"#,
+    )?;
+    let mut rows = statement.query([after.sql()])?;
+    while let Some(row) = rows.next()? {
+        let (position, superseded) = superseded_row(row)?;
+        noted.superseded.entry(position).or_default().push(superseded);
+    }
+    let mut statement = connection.prepare_cached("SELECT position FROM woken WHERE position > ?1")?;
+    for position in statement.query_map([after.sql()], |row| row.get(0).map(Position::from_sql))? {
+        noted.woken.insert(position?);
+    }
+    Ok(noted)
 }

@@ -3,15 +3,21 @@
 //! Depends on nothing but the log: no clock, no randomness, no order but that of positions. SQL only loads and stores
 //! its rows. People are loaded when an event concerns them and may be forgotten once their rows are written.
 
+mod change;
+mod membership;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::person::{Makers, Membership as Member, OwnStream, Person};
-use super::reading::Reading;
+use self::change::{expiry_of, timers_of};
+use super::person::{OwnStream, Person};
+use super::reading::{NONE, Offsets, Reading};
 use super::stream::{SharedStream, SharedStreams};
-use crate::event::{Event, Fact, Maker, Membership, Selection};
-use crate::names::{Channel, Tenant, UserId, UserKey};
+use super::timers::{Timer, TimerChange};
+use crate::event::{Addressed, Event, Fact, Selection};
+use crate::names::{Channel, CollapseKey, Tenant, UserId, UserKey};
+use crate::notification::NotificationId;
 use crate::position::{Offset, Position, StreamId};
 
 /// What everybody has, as far as it is in memory.
@@ -39,7 +45,15 @@ struct Kept {
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) published: Vec<Arc<Event>>,
+    /// Updates and retractions, in order.
+    pub(super) changed: Vec<Arc<Event>>,
     pub(super) shared: BTreeSet<StreamId>,
+    /// Streams in which something was retracted.
+    pub(super) retracted: BTreeSet<StreamId>,
+    /// The newest notification of each stream and collapse key.
+    pub(super) newest: HashMap<(StreamId, CollapseKey), Newest>,
+    /// In order.
+    pub(super) timers: Vec<TimerChange>,
     pub(super) people: BTreeSet<UserKey>,
     /// Heard of by an address, while not in memory.
     pub(super) heard: Vec<(UserKey, Position)>,
@@ -49,11 +63,30 @@ pub(super) struct Changes {
     entries: Vec<(StreamId, Position, Offset)>,
 }
 
+/// The newest notification of a stream with a collapse key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub(super) id: NotificationId,
+    pub(super) offset: Offset,
+    /// Whether the notification is in no other stream.
+    pub(super) is_alone: bool,
+}
+
+/// A notification that gave up its place in a stream for a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Superseded {
+    pub(crate) stream: StreamId,
+    pub(crate) offset: Offset,
+    pub(crate) id: NotificationId,
+    /// Whether it was in no other stream.
+    pub(crate) is_alone: bool,
+}
+
 /// What an event meant for those who are connected.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// A notification goes out.
-    Published(Arc<Event>),
+    /// A notification goes out, and takes the place of others; or it is updated or retracted.
+    Addressed(Arc<Event>, Vec<Superseded>),
     /// A person's own state changed: all their devices are told.
     Changed(UserKey, Arc<Event>),
     /// A person became a member of these channels, of which they were none before.
@@ -66,7 +99,7 @@ impl Effect {
     /// The event it is of.
     pub(crate) fn position(&self) -> Position {
         match self {
-            Self::Published(event) | Self::Changed(_, event) => event.position,
+            Self::Addressed(event, _) | Self::Changed(_, event) => event.position,
             Self::Joined(_, _, position) | Self::Left(_, _, position) => *position,
         }
     }
@@ -74,7 +107,8 @@ impl Effect {
     /// Roughly what it keeps in memory.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Published(event) | Self::Changed(_, event) => event.weight(),
+            Self::Addressed(event, superseded) => event.weight() + 32 * superseded.len(),
+            Self::Changed(_, event) => event.weight(),
             Self::Joined(_, channels, _) | Self::Left(_, channels, _) => 64 + 32 * channels.len(),
         }
     }
@@ -91,8 +125,14 @@ pub struct Counts {
     pub position: Position,
 }
 
-/// Finds a stream's rank at a position in what was written before this batch.
-pub(super) type WrittenRank<'a> = &'a dyn Fn(StreamId, Position) -> rusqlite::Result<Offset>;
+/// What was written before this batch.
+pub(super) trait Written {
+    /// A stream's rank at a position.
+    fn rank(&self, stream: StreamId, position: Position) -> rusqlite::Result<Offset>;
+
+    /// The newest notification of a stream with a collapse key.
+    fn newest(&self, stream: StreamId, key: &CollapseKey) -> rusqlite::Result<Option<Newest>>;
+}
 
 impl Fold {
     /// A fold that has come to `position`, with the streams of channels there are.
@@ -162,14 +202,19 @@ impl Fold {
     pub(super) fn concerned(event: &Event) -> Vec<UserKey> {
         let users: Vec<&UserId> = match &event.fact {
             // Somebody addressed by name needs no state for that alone: their stream's head is in the event.
-            Fact::NotificationPublished(published) if event.shared_entry().is_some() => {
+            Fact::NotificationPublished(published)
+                if published.notification.collapse_key.is_some() || has_shared_entry(event) =>
+            {
                 published.audience.users.iter().chain(&published.audience.except).collect()
             }
+            Fact::Retracted(retracted) if retracted.inbox => retracted.audience.users.iter().collect(),
             Fact::Joined(membership) | Fact::Left(membership) => membership.users.iter().collect(),
             Fact::Read(read) => vec![&read.user],
             Fact::Seen(seen) => vec![&seen.user],
             Fact::Marked(_, marked) => vec![&marked.user],
-            Fact::NotificationPublished(_) | Fact::Started(_) | Fact::Unknown(_) => Vec::new(),
+            Fact::Snoozed(snoozed) => vec![&snoozed.user],
+            Fact::Woken(woken) => vec![&woken.user],
+            _ => Vec::new(),
         };
         users.into_iter().map(|user| UserKey { tenant: event.tenant.clone(), user: user.clone() }).collect()
     }
@@ -185,13 +230,41 @@ impl Fold {
         event: &Arc<Event>,
         changes: &mut Changes,
         effects: &mut Vec<Effect>,
-        written: WrittenRank<'_>,
+        written: &dyn Written,
     ) -> rusqlite::Result<()> {
         let key = |user: &UserId| UserKey { tenant: event.tenant.clone(), user: user.clone() };
         match &event.fact {
-            Fact::NotificationPublished(_) => {
+            Fact::NotificationPublished(published) => {
                 self.publish(event, changes);
-                effects.push(Effect::Published(event.clone()));
+                let superseded = self.collapse(event, &published.notification, changes, written)?;
+                changes.timers.extend(timers_of(event, &published.notification));
+                effects.push(Effect::Addressed(event.clone(), superseded));
+            }
+            Fact::Updated(updated) => {
+                changes.changed.push(event.clone());
+                changes.timers.push(TimerChange::VoidExpiry(updated.published.notification.id));
+                changes.timers.extend(expiry_of(event, &updated.published.notification));
+                effects.push(Effect::Addressed(event.clone(), Vec::new()));
+            }
+            Fact::Retracted(retracted) => {
+                self.retract(event, retracted, changes);
+                effects.push(Effect::Addressed(event.clone(), Vec::new()));
+            }
+            Fact::Scheduled(scheduled) => {
+                changes.timers.extend(Timer::publication(event, scheduled).map(TimerChange::Set));
+            }
+            Fact::ScheduleCancelled(cancelled) => {
+                changes.timers.push(TimerChange::VoidPublication(cancelled.id));
+            }
+            Fact::Snoozed(snoozed) => {
+                self.snooze(event, &key(&snoozed.user), snoozed, changes);
+                effects.push(Effect::Changed(key(&snoozed.user), event.clone()));
+            }
+            Fact::Woken(woken) => {
+                let key = key(&woken.user);
+                if self.wake(event, &key, woken, changes) {
+                    effects.push(Effect::Changed(key, event.clone()));
+                }
             }
             Fact::Joined(membership) => self.join(event, membership, changes, effects),
             Fact::Left(membership) => self.leave(event, membership, changes, effects),
@@ -200,7 +273,7 @@ impl Fold {
                 match &read.selection {
                     Selection::Entries(entries) => {
                         for entry in entries {
-                            self.change(&key, entry.stream, changes, |reading| {
+                            self.change(&key, entry.stream, entry.offset, changes, |reading| {
                                 reading.read_one(entry.offset)
                             });
                         }
@@ -220,8 +293,7 @@ impl Fold {
             Fact::Marked(mark, marked) => {
                 let key = key(&marked.user);
                 for entry in &marked.entries {
-                    let at = event.position;
-                    self.change(&key, entry.stream, changes, |reading| reading.mark(*mark, entry.offset, at));
+                    self.mark(&key, *mark, entry.stream, entry.offset, event.position, changes);
                 }
                 effects.push(Effect::Changed(key, event.clone()));
             }
@@ -235,23 +307,21 @@ impl Fold {
         changes.published.push(event.clone());
         let tenant = &event.tenant;
         // The stream of the channels first: who is heard of by this very event joins `everyone` after it.
-        if let Some((channels, entry)) = event.shared_entry() {
+        let Some(addressed) = event.addressed() else { return };
+        if let Some((channels, entry)) = addressed.shared_entry() {
             self.shared.advance(tenant, channels, entry.stream, entry.offset, event.position);
             changes.shared.insert(entry.stream);
             changes.entries.push((entry.stream, event.position, entry.offset));
         }
-        for (user, entry) in event.own_entries() {
+        for (user, entry) in addressed.own_entries() {
             let key = UserKey { tenant: tenant.clone(), user: user.clone() };
             changes.entries.push((entry.stream, event.position, entry.offset));
             self.address(&key, entry.stream, entry.offset, event.position, changes);
         }
-        let Some((_, entry)) = event.shared_entry() else {
-            return;
-        };
-        let audience = event.published().map(|published| &published.audience);
-        for user in audience.into_iter().flat_map(|audience| audience.users.iter().chain(&audience.except)) {
+        let Some((_, entry)) = addressed.shared_entry() else { return };
+        for user in addressed.audience.users.iter().chain(&addressed.audience.except) {
             let key = UserKey { tenant: tenant.clone(), user: user.clone() };
-            self.change(&key, entry.stream, changes, |reading| reading.displace(entry.offset));
+            self.change(&key, entry.stream, entry.offset, changes, |reading| reading.displace(entry.offset));
         }
     }
 
@@ -275,152 +345,12 @@ impl Fold {
         self.hear(key, position, changes);
     }
 
-    /// Somebody the server has not heard of before is a member of `everyone` from now on.
-    fn hear(&mut self, key: &UserKey, position: Position, changes: &mut Changes) -> bool {
-        let Some(kept) = self.people.get_mut(key).filter(|kept| !kept.person.is_known()) else {
-            return false;
-        };
-        Arc::make_mut(&mut kept.person).known_since = Some(position);
-        changes.people.insert(key.clone());
-        // `everyone` follows from being known: nobody has to say so, and no row of its own says it.
-        self.begin_membership(
-            key,
-            &Channel::everyone(),
-            Member { since: position, makers: Makers::default() },
-        );
-        true
-    }
-
-    fn begin_membership(&mut self, key: &UserKey, channel: &Channel, member: Member) {
-        let Some(kept) = self.people.get_mut(key) else {
-            return;
-        };
-        let person = Arc::make_mut(&mut kept.person);
-        for (id, stream) in self.shared.of_channel(&key.tenant, channel) {
-            if !person.is_in(stream) {
-                // Follows from the membership, so it need not be written.
-                person.readings.insert(id, Reading::joined_at(stream.head));
-            }
-        }
-        person.memberships.insert(channel.clone(), member);
-    }
-
-    fn join(
-        &mut self,
-        event: &Arc<Event>,
-        membership: &Membership,
-        changes: &mut Changes,
-        effects: &mut Vec<Effect>,
-    ) {
-        for user in &membership.users {
-            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
-            if !self.claims_count(&key, membership, changes) {
-                continue;
-            }
-            let mut joined = Vec::new();
-            if self.hear(&key, event.position, changes) {
-                joined.push(Channel::everyone());
-            }
-            for channel in membership.channels.iter().filter(|channel| !channel.is_everyone()) {
-                if self.join_one(&key, channel, membership.by, event.position) {
-                    joined.push(channel.clone());
-                }
-                changes.memberships.insert((key.clone(), channel.clone()));
-            }
-            if !joined.is_empty() {
-                effects.push(Effect::Joined(key, joined, event.position));
-            }
-        }
-    }
-
-    /// Whether this is a new membership, not just another maker of one.
-    fn join_one(&mut self, key: &UserKey, channel: &Channel, by: Maker, position: Position) -> bool {
-        let Some(kept) = self.people.get_mut(key) else {
-            return false;
-        };
-        let person = Arc::make_mut(&mut kept.person);
-        if let Some(member) = person.memberships.get_mut(channel) {
-            member.makers = member.makers.with(by);
-            return false;
-        }
-        let makers = Makers::default().with(by);
-        self.begin_membership(key, channel, Member { since: position, makers });
-        true
-    }
-
-    fn leave(
-        &mut self,
-        event: &Arc<Event>,
-        membership: &Membership,
-        changes: &mut Changes,
-        effects: &mut Vec<Effect>,
-    ) {
-        for user in &membership.users {
-            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
-            if !self.claims_count(&key, membership, changes) {
-                continue;
-            }
-            let mut left = Vec::new();
-            for channel in membership.channels.iter().filter(|channel| !channel.is_everyone()) {
-                if self.leave_one(&key, channel, membership.by, changes) {
-                    left.push(channel.clone());
-                }
-            }
-            if !left.is_empty() {
-                effects.push(Effect::Left(key, left, event.position));
-            }
-        }
-    }
-
-    /// Whether the membership ended: its last maker is gone.
-    fn leave_one(&mut self, key: &UserKey, channel: &Channel, by: Maker, changes: &mut Changes) -> bool {
-        let Some(kept) = self.people.get_mut(key) else {
-            return false;
-        };
-        let person = Arc::make_mut(&mut kept.person);
-        let Some(member) = person.memberships.get_mut(channel) else {
-            return false;
-        };
-        member.makers = member.makers.without(by);
-        let ended = member.makers.is_empty();
-        changes.memberships.insert((key.clone(), channel.clone()));
-        if !ended {
-            return false;
-        }
-        person.memberships.remove(channel);
-        for (id, stream) in self.shared.of_channel(&key.tenant, channel) {
-            if person.is_in(stream) {
-                // It no longer follows from the memberships that are left since when they have been in it.
-                person.readings.entry(id).or_default();
-            } else {
-                person.readings.remove(&id);
-            }
-            changes.readings.insert((key.clone(), id));
-        }
-        true
-    }
-
-    /// Whether a change of membership counts: claims only when no newer token has spoken.
-    fn claims_count(&mut self, key: &UserKey, membership: &Membership, changes: &mut Changes) -> bool {
-        let Some(issued_at) = membership.issued_at.filter(|_| membership.by == Maker::Claims) else {
-            return true;
-        };
-        let Some(kept) = self.people.get_mut(key) else {
-            return false;
-        };
-        if kept.person.claims_issued_at.is_some_and(|newest| newest > issued_at) {
-            return false;
-        }
-        Arc::make_mut(&mut kept.person).claims_issued_at = Some(issued_at);
-        changes.people.insert(key.clone());
-        true
-    }
-
-    /// Changes a person's reading of one stream, if it reaches them.
+    /// Changes what a person has done with one notification of a stream, if it reaches them and is not retracted.
     fn change(
         &mut self,
         key: &UserKey,
         id: StreamId,
+        offset: Offset,
         changes: &mut Changes,
         change: impl FnOnce(&mut Reading),
     ) {
@@ -428,7 +358,9 @@ impl Fold {
             return;
         };
         let is_own = kept.person.own.is_some_and(|own| own.id == id);
-        let is_in = |stream: &SharedStream| stream.tenant == key.tenant && kept.person.is_in(stream);
+        let is_in = |stream: &SharedStream| {
+            stream.tenant == key.tenant && kept.person.is_in(stream) && !stream.retracted.contains(offset.0)
+        };
         if !is_own && !self.shared.get(id).is_some_and(is_in) {
             return; // they have left meanwhile
         }
@@ -442,7 +374,7 @@ impl Fold {
         key: &UserKey,
         at: Position,
         changes: &mut Changes,
-        written: WrittenRank<'_>,
+        written: &dyn Written,
         change: impl Fn(&mut Reading, Offset, Position),
     ) -> rusqlite::Result<()> {
         let Some(kept) = self.people.get_mut(key) else {
@@ -455,7 +387,7 @@ impl Fold {
             let rank = if last <= at {
                 head
             } else {
-                rank_within(changes, id, at).map_or_else(|| written(id, at), Ok)?
+                rank_within(changes, id, at).map_or_else(|| written.rank(id, at), Ok)?
             };
             change(Arc::make_mut(&mut kept.person).readings.entry(id).or_default(), rank, at);
             changes.readings.insert((key.clone(), id));
@@ -470,14 +402,30 @@ impl Fold {
 
     pub(super) fn counts_of(&self, tenant: &Tenant, person: &Person) -> Counts {
         let mut counts = Counts { unread: 0, unseen: 0, position: self.position };
-        let shared = streams_of(&self.shared, tenant, person).map(|(id, stream)| (id, stream.head));
-        for (id, head) in shared.chain(person.own.map(|own| (own.id, own.head))) {
+        let shared = streams_of(&self.shared, tenant, person);
+        let shared = shared.map(|(id, stream)| (id, stream.head, &*stream.retracted));
+        let nothing: &Offsets = &NONE;
+        for (id, head, retracted) in shared.chain(person.own.map(|own| (own.id, own.head, nothing))) {
             let reading = person.reading(id);
-            counts.unread += reading.unread_count(head);
-            counts.unseen += reading.unseen_count(head);
+            counts.unread += reading.unread_count(head, retracted);
+            counts.unseen += reading.unseen_count(head, retracted);
         }
         counts
     }
+
+    /// Whether a person had a notification through the stream in which it gave up its place.
+    pub(crate) fn had(&self, key: &UserKey, older: &Superseded) -> bool {
+        self.people.get(key).is_some_and(|kept| kept.person.had(older))
+    }
+
+    /// Whether a notification reached a person through its channels, and would still.
+    pub(crate) fn was_reached(&self, key: &UserKey, addressed: &Addressed<'_>) -> bool {
+        self.people.get(key).is_some_and(|kept| kept.person.was_reached(addressed))
+    }
+}
+
+fn has_shared_entry(event: &Event) -> bool {
+    event.addressed().is_some_and(|addressed| addressed.shared_entry().is_some())
 }
 
 /// The streams of channels that reach a person, each once.

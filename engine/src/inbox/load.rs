@@ -6,9 +6,9 @@ use rusqlite::Row;
 
 use super::fold::streams_of;
 use super::person::{Makers, Membership, OwnStream, Person};
-use super::reading::{Offsets, Reading};
+use super::reading::{Reading, Snooze};
 use super::stream::SharedStreams;
-use super::view::{damaged, json};
+use super::view::{json, offsets};
 use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::position::{Offset, Position, StreamId};
 use crate::sqlite::Connection;
@@ -80,28 +80,30 @@ fn own_stream(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
 }
 
 fn reading(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
-    let unread: Option<String> = row.get(6)?;
-    let unread: Vec<(u64, u64)> =
-        unread.as_deref().map(|text| json(6, text)).transpose()?.unwrap_or_default();
+    let at = |(offset, position): (u64, u64)| (Offset(offset), Position(position));
+    let snoozed = list::<(u64, i64, u64)>(row, 10)?
+        .into_iter()
+        .map(|(offset, until, position)| (Offset(offset), Snooze { until, at: Position(position) }));
     let reading = Reading {
         join: Offset::from_sql(row.get(2)?),
         cursor: Offset::from_sql(row.get(3)?),
         seen: Offset::from_sql(row.get(4)?),
         read: offsets(row, 5)?,
-        unread: unread.into_iter().map(|(offset, position)| (Offset(offset), Position(position))).collect(),
+        unread: list(row, 6)?.into_iter().map(at).collect(),
         hidden: offsets(row, 7)?,
         archived: offsets(row, 8)?,
         pinned: offsets(row, 9)?,
+        snoozed: snoozed.collect(),
+        woken: list(row, 11)?.into_iter().map(at).collect(),
     };
     person.readings.insert(StreamId::from_sql(row.get(1)?), reading);
     Ok(())
 }
 
-fn offsets(row: &Row<'_>, column: usize) -> rusqlite::Result<Offsets> {
-    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else {
-        return Ok(Offsets::default());
-    };
-    Offsets::deserialize_from(bytes).map_err(|error| damaged(column, error))
+/// A JSON array; NULL is an empty one.
+fn list<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<T>> {
+    let text = row.get_ref(column)?.as_str_or_null()?;
+    Ok(text.map(|text| json(column, text)).transpose()?.unwrap_or_default())
 }
 
 /// Who was no member yet when a stream began has joined it at its rank there.

@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::fold::{Counts, Fold, streams_of};
 use super::person::Person;
-use super::reading::Reading;
+use super::reading::{NONE, Offsets, Reading};
 use super::view;
-use crate::event::{EntryRef, Event};
+use crate::event::EntryRef;
 use crate::limits;
 use crate::names::{Channel, NotificationType, Tag, UserKey};
 use crate::notification::NotificationId;
@@ -36,6 +37,8 @@ struct StreamState {
     id: StreamId,
     head: Offset,
     last: Position,
+    /// Those that were taken back from everybody.
+    retracted: Arc<Offsets>,
     /// `None` for the person's own.
     channels: Option<Arc<[Channel]>>,
 }
@@ -51,6 +54,8 @@ pub struct InboxQuery {
     pub unread: Option<bool>,
     /// Those in the archive instead of those in the list.
     pub archived: bool,
+    /// Those that are put off instead of those in the list.
+    pub snoozed: bool,
     /// Only pinned or only unpinned ones.
     pub pinned: Option<bool>,
     /// Only those of a type.
@@ -65,7 +70,7 @@ pub struct InboxQuery {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InboxItem {
-    /// Where it is in the log.
+    /// Where it is listed: where it was published or, if it was put off, where it woke.
     pub position: Position,
     /// Whether its owner has read it.
     pub read: bool,
@@ -75,6 +80,9 @@ pub struct InboxItem {
     pub archived: bool,
     /// Whether it is pinned.
     pub pinned: bool,
+    /// Until when it is put off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<Timestamp>,
     /// The notification.
     pub notification: Box<RawValue>,
 }
@@ -115,10 +123,16 @@ impl Snapshot {
             id,
             head: stream.head,
             last: stream.last,
+            retracted: stream.retracted.clone(),
             channels: Some(stream.channels.clone()),
         });
-        let own =
-            person.own.map(|own| StreamState { id: own.id, head: own.head, last: own.last, channels: None });
+        let own = person.own.map(|own| StreamState {
+            id: own.id,
+            head: own.head,
+            last: own.last,
+            retracted: NONE.clone(),
+            channels: None,
+        });
         let streams = shared.chain(own).collect();
         let counts = fold.counts_of(&key.tenant, &person);
         Some(Self { key: key.clone(), person, counts, streams })
@@ -128,30 +142,22 @@ impl Snapshot {
         self.counts.position
     }
 
+    /// Whether a stream reaches this person.
+    pub(crate) fn has_stream(&self, id: StreamId) -> bool {
+        self.streams.iter().any(|stream| stream.id == id)
+    }
+
     /// The streams that reach this person and have had something after a position.
     pub(crate) fn streams_since(&self, after: Position) -> impl Iterator<Item = StreamId> {
         self.streams.iter().filter(move |stream| stream.last > after).map(|stream| stream.id)
     }
 
-    /// Whether a notification reached this person through its channels, and would still.
-    pub(crate) fn was_reached(&self, event: &Event) -> bool {
-        let published = event.published().filter(|published| !published.notification.inbox);
-        match (event.shared_entry(), published) {
-            (Some((channels, entry)), _) => {
-                channels.iter().any(|channel| self.person.is_member(channel))
-                    && entry.offset > self.person.reading(entry.stream).join
-            }
-            // Without an entry, what counts is whether they were a member then and have been since.
-            (None, Some(live)) => {
-                let since = |channel| self.person.member_since(channel);
-                live.audience.channels.iter().filter_map(since).any(|since| since < event.position)
-            }
-            (None, None) => false,
-        }
-    }
-
     pub(crate) fn would_change(&self, mark: crate::event::Mark, entry: &EntryRef) -> bool {
         self.person.reading(entry.stream).would_change(mark, entry.offset)
+    }
+
+    pub(crate) fn is_snoozed(&self, entry: &EntryRef) -> bool {
+        self.person.reading(entry.stream).is_snoozed(entry.offset)
     }
 
     pub(crate) fn is_read(&self, entry: &EntryRef) -> bool {
@@ -163,7 +169,8 @@ impl Snapshot {
         let mut counts: BTreeMap<Channel, PartCounts> = BTreeMap::new();
         for stream in &self.streams {
             let reading = self.person.reading(stream.id);
-            let (unread, unseen) = (reading.unread_count(stream.head), reading.unseen_count(stream.head));
+            let unread = reading.unread_count(stream.head, &stream.retracted);
+            let unseen = reading.unseen_count(stream.head, &stream.retracted);
             for channel in self.channels_of(stream).filter(|_| unread + unseen > 0) {
                 let part = counts.entry(channel).or_default();
                 part.unread += unread;
@@ -192,7 +199,8 @@ impl Snapshot {
             let low = reading.cursor.min(reading.seen);
             let mut add = |kind: String, offset: Offset| {
                 let (unread, unseen) = (!reading.is_read(offset), !reading.is_seen(offset));
-                if reading.is_listed(offset) && (unread || unseen) {
+                let is_listed = reading.is_listed(offset) && !stream.retracted.contains(offset.0);
+                if is_listed && (unread || unseen) {
                     let part = counts.entry(kind).or_default();
                     part.unread += u64::from(unread);
                     part.unseen += u64::from(unseen);
@@ -221,7 +229,7 @@ impl Snapshot {
                 break;
             }
             let Some(candidate) = merge.next()? else { break };
-            looked_at = Some(candidate.position);
+            looked_at = Some(candidate.listed_at);
             if let Some(item) = self.item(connection, query, &candidate)? {
                 items.push(item);
             }
@@ -248,14 +256,14 @@ impl Snapshot {
         let sql = "SELECT document, tags FROM notifications WHERE position = ?1";
         let mut statement = connection.prepare_cached(sql)?;
         let (document, tags): (String, Option<String>) =
-            statement.query_row([candidate.position.sql()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            statement.query_row([candidate.published_at.sql()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if let Some(tag) = &query.tag {
             let tags: Vec<Tag> = tags.and_then(|tags| serde_json::from_str(&tags).ok()).unwrap_or_default();
             if !tags.contains(tag) {
                 return Ok(None);
             }
         }
-        Ok(Some(item(reading, candidate.position, offset, document)?))
+        Ok(Some(item(reading, candidate.listed_at, offset, document)?))
     }
 
     /// A notification, if it is this person's.
@@ -275,15 +283,14 @@ impl Snapshot {
         };
         // Who was addressed by name meets it in their own stream, whatever channels were addressed besides.
         for stream in [self.person.own.map(|own| own.id), shared].into_iter().flatten() {
-            if !self.streams.iter().any(|reached| reached.id == stream) {
-                continue;
-            }
+            let Some(state) = self.streams.iter().find(|reached| reached.id == stream) else { continue };
             let Some(offset) = offset_at(connection, stream, position)? else {
                 continue;
             };
             let reading = self.person.reading(stream);
-            if reading.is_theirs(offset) {
-                let item = item(reading, position, offset, document)?;
+            if reading.is_theirs(offset) && !state.retracted.contains(offset.0) {
+                let listed_at = reading.woken.get(&offset).copied().unwrap_or(position);
+                let item = item(reading, listed_at, offset, document)?;
                 return Ok(Some(Found { entry: EntryRef { id: *id, stream, offset }, item }));
             }
         }
@@ -306,6 +313,7 @@ fn item(
         seen: reading.is_seen(offset),
         archived: reading.is_archived(offset),
         pinned: reading.is_pinned(offset),
+        snoozed_until: reading.snoozed.get(&offset).and_then(|s| Timestamp::from_millisecond(s.until).ok()),
         notification,
     })
 }
@@ -335,7 +343,8 @@ fn offset_at(
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     /// First, as the newest comes first.
-    position: Position,
+    listed_at: Position,
+    published_at: Position,
     stream: StreamId,
     offset: Offset,
     kind: String,
@@ -346,12 +355,22 @@ struct Candidate {
 /// The entries of several streams, newest first. Each stream is asked only for its next one.
 struct Merge<'a> {
     connection: &'a Connection,
-    sources: Vec<(StreamId, Box<dyn Iterator<Item = Offset> + 'a>)>,
+    sources: Vec<Source<'a>>,
     heap: BinaryHeap<Candidate>,
 }
 
+/// Entries of a stream, in the order of the list; with the place where it is listed, if that is not where it was published.
+struct Source<'a> {
+    stream: StreamId,
+    entries: Box<dyn Iterator<Item = (Offset, Option<Position>)> + 'a>,
+}
+
 impl<'a> Merge<'a> {
-    fn new(snapshot: &'a Snapshot, connection: &'a Connection, query: &InboxQuery) -> rusqlite::Result<Self> {
+    fn new(
+        snapshot: &'a Snapshot,
+        connection: &'a Connection,
+        query: &'a InboxQuery,
+    ) -> rusqlite::Result<Self> {
         let mut merge = Self { connection, sources: Vec::new(), heap: BinaryHeap::new() };
         for stream in &snapshot.streams {
             let in_channel =
@@ -365,19 +384,37 @@ impl<'a> Merge<'a> {
                 }
                 _ => stream.head,
             };
-            let offsets = candidates(snapshot.person.reading(stream.id), query, most);
-            merge.sources.push((stream.id, offsets));
-            merge.pull(merge.sources.len() - 1)?;
+            let reading = snapshot.person.reading(stream.id);
+            let retracted = &stream.retracted;
+            let published = candidates(reading, query, most)
+                .filter(|offset| !retracted.contains(offset.0) && !reading.woken.contains_key(offset))
+                .map(|offset| (offset, None));
+            merge.add(stream.id, Box::new(published))?;
+            if !reading.woken.is_empty() {
+                let woken = woken(reading, query).filter(|(offset, _)| !retracted.contains(offset.0));
+                let woken = woken.map(|(offset, position)| (offset, Some(position)));
+                merge.add(stream.id, Box::new(woken))?;
+            }
         }
         Ok(merge)
     }
 
+    fn add(
+        &mut self,
+        stream: StreamId,
+        entries: Box<dyn Iterator<Item = (Offset, Option<Position>)> + 'a>,
+    ) -> rusqlite::Result<()> {
+        self.sources.push(Source { stream, entries });
+        self.pull(self.sources.len() - 1)
+    }
+
     fn pull(&mut self, source: usize) -> rusqlite::Result<()> {
-        let (stream, offsets) = &mut self.sources[source];
+        let Source { stream, entries } = &mut self.sources[source];
         let stream = *stream;
-        if let Some(offset) = offsets.next() {
-            let (position, kind) = entry_at(self.connection, stream, offset)?;
-            self.heap.push(Candidate { position, stream, offset, kind, source });
+        if let Some((offset, woken_at)) = entries.next() {
+            let (published_at, kind) = entry_at(self.connection, stream, offset)?;
+            let listed_at = woken_at.unwrap_or(published_at);
+            self.heap.push(Candidate { listed_at, published_at, stream, offset, kind, source });
         }
         Ok(())
     }
@@ -401,7 +438,9 @@ fn candidates<'a>(
     query: &InboxQuery,
     most: Offset,
 ) -> Box<dyn Iterator<Item = Offset> + 'a> {
-    if query.archived {
+    if query.snoozed {
+        Box::new(reading.snoozed.range(..=most).rev().map(|(offset, _)| *offset))
+    } else if query.archived {
         Box::new(reading.listed_archived(most))
     } else if query.pinned == Some(true) {
         Box::new(reading.listed_pinned(most))
@@ -410,4 +449,25 @@ fn candidates<'a>(
     } else {
         Box::new(reading.listed(most))
     }
+}
+
+/// Those that woke and are in the list that the query wants, newest first, with where they woke.
+fn woken<'a>(
+    reading: &'a Reading,
+    query: &'a InboxQuery,
+) -> impl Iterator<Item = (Offset, Position)> + use<'a> {
+    let is_in_list = |offset: Offset| {
+        if query.snoozed {
+            reading.is_snoozed(offset)
+        } else if query.archived {
+            reading.is_archived(offset)
+        } else {
+            reading.is_listed(offset)
+        }
+    };
+    let before = |position: Position| query.before.is_none_or(|before| position < before);
+    let woken = reading.woken.iter().filter(|(offset, position)| before(**position) && is_in_list(**offset));
+    let mut woken: Vec<(Offset, Position)> = woken.map(|(offset, position)| (*offset, *position)).collect();
+    woken.sort_unstable_by_key(|(_, position)| std::cmp::Reverse(*position));
+    woken.into_iter()
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::fold::Superseded;
 use super::reading::Reading;
 use super::stream::SharedStream;
-use crate::event::Maker;
+use crate::event::{Addressed, Maker};
 use crate::names::Channel;
 use crate::position::{Offset, Position, StreamId};
 
@@ -113,6 +114,30 @@ impl Person {
     /// that a stream of several channels counts once.
     pub(super) fn counting_channel<'s>(&self, stream: &'s SharedStream) -> Option<&'s Channel> {
         stream.channels.iter().find(|channel| self.is_member(channel))
+    }
+
+    /// Whether a notification reached them through its channels, and would still.
+    pub(crate) fn was_reached(&self, addressed: &Addressed<'_>) -> bool {
+        match addressed.shared_entry() {
+            Some((channels, entry)) => {
+                channels.iter().any(|channel| self.is_member(channel))
+                    && entry.offset > self.reading(entry.stream).join
+            }
+            // Without an entry, what counts is whether they were a member then and have been since.
+            None if !addressed.inbox => {
+                let since = |channel| self.member_since(channel);
+                let mut memberships = addressed.audience.channels.iter().filter_map(since);
+                memberships.any(|since| since < addressed.position)
+            }
+            None => false,
+        }
+    }
+
+    /// Whether they had a notification through the stream in which it gave up its place: their own it was taken from,
+    /// from a stream of channels it is taken by the side.
+    pub(crate) fn had(&self, older: &Superseded) -> bool {
+        self.own.is_some_and(|own| own.id == older.stream)
+            || self.reading(older.stream).is_theirs(older.offset)
     }
 
     pub(super) fn reading(&self, stream: StreamId) -> &Reading {

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteSynchronous;
 
 use super::fold::{Changes, Effect, Fold};
 use super::page::Snapshot;
-use super::{load, view};
+use super::{load, timers, view};
 use crate::event::Events;
 use crate::log::{Log, TailError};
 use crate::names::{Channel, UserKey};
@@ -113,6 +113,13 @@ pub(crate) struct Folded {
     changes: Changes,
 }
 
+impl Folded {
+    /// Whether a timer may have been set or made void.
+    pub(crate) fn changes_timers(&self) -> bool {
+        !self.changes.timers.is_empty()
+    }
+}
+
 impl<'c> Projection<'c> {
     /// Loads what has to be in memory from a view.
     pub(crate) fn load(connection: &'c Connection, fold: SharedFold) -> Result<Self, ViewError> {
@@ -135,10 +142,9 @@ impl<'c> Projection<'c> {
     pub(crate) fn apply(&self, events: &Events) -> Result<Folded, ViewError> {
         self.bring(events.iter().flat_map(|event| Fold::concerned(event)))?;
         let mut folded = Folded { effects: Vec::with_capacity(events.len()), changes: Changes::default() };
-        let written = |stream, position| view::rank(self.connection, stream, position);
         let mut fold = self.fold.write();
         for event in events {
-            fold.apply(event, &mut folded.changes, &mut folded.effects, &written)?;
+            fold.apply(event, &mut folded.changes, &mut folded.effects, self.connection)?;
         }
         Ok(folded)
     }
@@ -148,6 +154,11 @@ impl<'c> Projection<'c> {
         view::write(self.connection, &self.fold.read(), &folded.changes, &folded.effects)?;
         self.fold.write().forget(self.people_kept);
         Ok(())
+    }
+
+    /// When the next timer is due, in milliseconds since 1970.
+    pub(crate) fn next_due(&self) -> Result<Option<i64>, ViewError> {
+        Ok(timers::next_due(self.connection)?)
     }
 
     /// Brings people into memory.

@@ -5,6 +5,7 @@
 //! store, no order of anything but the calls.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use roaring::RoaringTreemap;
 
@@ -34,7 +35,23 @@ pub(super) struct Reading {
     pub(super) archived: Offsets,
     /// Pinned.
     pub(super) pinned: Offsets,
+    /// Put off, and hidden meanwhile.
+    pub(super) snoozed: BTreeMap<Offset, Snooze>,
+    /// Back after they were put off: they are listed where they woke.
+    pub(super) woken: BTreeMap<Offset, Position>,
 }
+
+/// How long one is put off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Snooze {
+    /// Until when, in milliseconds since 1970.
+    pub(super) until: i64,
+    /// By the event here.
+    pub(super) at: Position,
+}
+
+/// The set of nothing, for those that have none retracted.
+pub(super) static NONE: LazyLock<Arc<Offsets>> = LazyLock::new(Arc::default);
 
 impl Reading {
     /// The reading of someone who became a member when the stream had come to `join`.
@@ -42,22 +59,38 @@ impl Reading {
         Self { join, cursor: join, seen: join, ..Self::default() }
     }
 
-    /// How many of the stream's notifications are unread.
-    pub(super) fn unread_count(&self, head: Offset) -> u64 {
-        let above = head.0.saturating_sub(self.cursor.0);
-        let read_or_hidden =
-            self.read.len() + self.hidden_above(self.cursor) - self.read.intersection_len(&self.hidden);
-        let marked = self.marked_unread().filter(|offset| !self.hidden.contains(offset.0)).count() as u64;
-        above - read_or_hidden + marked
+    /// How many of the stream's notifications are unread, of those that are not retracted.
+    pub(super) fn unread_count(&self, head: Offset, retracted: &Offsets) -> u64 {
+        let above = head.0.saturating_sub(self.cursor.0) - above(retracted, self.cursor);
+        let read = self.read.len() - self.read.intersection_len(retracted);
+        let hidden = self.hidden_above(self.cursor, retracted);
+        let hidden_unread = hidden - self.read_and_hidden(retracted);
+        let marked = self.marked_unread().filter(|offset| !self.hidden.contains(offset.0));
+        let marked = marked.filter(|offset| !retracted.contains(offset.0)).count() as u64;
+        above - read - hidden_unread + marked
     }
 
-    /// How many came since the list was last opened.
-    pub(super) fn unseen_count(&self, head: Offset) -> u64 {
-        head.0.saturating_sub(self.seen.0) - self.hidden_above(self.seen)
+    /// How many came since the list was last opened, of those that are not retracted.
+    pub(super) fn unseen_count(&self, head: Offset, retracted: &Offsets) -> u64 {
+        let above = head.0.saturating_sub(self.seen.0) - above(retracted, self.seen);
+        above - self.hidden_above(self.seen, retracted)
     }
 
-    fn hidden_above(&self, offset: Offset) -> u64 {
-        self.hidden.len() - self.hidden.rank(offset.0)
+    fn hidden_above(&self, offset: Offset, retracted: &Offsets) -> u64 {
+        if retracted.is_empty() {
+            return above(&self.hidden, offset);
+        }
+        let in_both = self.hidden.iter().rev().take_while(|hidden| *hidden > offset.0);
+        in_both.filter(|hidden| !retracted.contains(*hidden)).count() as u64
+    }
+
+    /// Those read one by one that are out of sight as well.
+    fn read_and_hidden(&self, retracted: &Offsets) -> u64 {
+        if retracted.is_empty() {
+            return self.read.intersection_len(&self.hidden);
+        }
+        let in_both = self.read.iter().filter(|read| self.hidden.contains(*read));
+        in_both.filter(|read| !retracted.contains(*read)).count() as u64
     }
 
     /// Exceptions to the cursor.
@@ -87,9 +120,13 @@ impl Reading {
         offset > self.join && !self.hidden.contains(offset.0)
     }
 
-    /// Whether it is this person's, in the list or archived.
+    /// Whether it is this person's: in the list, archived or put off.
     pub(super) fn is_theirs(&self, offset: Offset) -> bool {
-        self.is_listed(offset) || self.is_archived(offset)
+        self.is_listed(offset) || self.is_archived(offset) || self.is_snoozed(offset)
+    }
+
+    pub(super) fn is_snoozed(&self, offset: Offset) -> bool {
+        self.snoozed.contains_key(&offset)
     }
 
     /// Whether a mark would change anything.
@@ -143,6 +180,7 @@ impl Reading {
                 self.unread.insert(offset, at);
             }
             Mark::Archived => {
+                self.snoozed.remove(&offset);
                 self.hidden.insert(offset.0);
                 self.archived.insert(offset.0);
             }
@@ -150,10 +188,7 @@ impl Reading {
                 self.hidden.remove(offset.0);
                 self.archived.remove(offset.0);
             }
-            Mark::Deleted => {
-                self.archived.remove(offset.0);
-                self.displace(offset);
-            }
+            Mark::Deleted => self.displace(offset),
             Mark::Pinned => {
                 self.pinned.insert(offset.0);
             }
@@ -169,16 +204,46 @@ impl Reading {
             return;
         }
         self.hidden.insert(offset.0);
+        self.archived.remove(offset.0);
         self.pinned.remove(offset.0);
         self.unread.remove(&offset);
+        self.snoozed.remove(&offset);
+        self.woken.remove(&offset);
         self.fold_into_cursor();
+    }
+
+    /// Puts one off.
+    pub(super) fn snooze(&mut self, offset: Offset, snooze: Snooze) {
+        if !self.is_theirs(offset) {
+            return;
+        }
+        self.hidden.insert(offset.0);
+        self.archived.remove(offset.0);
+        self.snoozed.insert(offset, snooze);
+    }
+
+    /// Brings one back that was put off: unread, and listed at this position. `snoozed_at` names the event that put it off,
+    /// if only that is meant. Whether it was put off.
+    pub(super) fn wake(&mut self, offset: Offset, snoozed_at: Option<Position>, at: Position) -> bool {
+        let Some(snooze) = self.snoozed.get(&offset) else { return false };
+        if snoozed_at.is_some_and(|meant| meant != snooze.at) {
+            return false;
+        }
+        self.snoozed.remove(&offset);
+        self.hidden.remove(offset.0);
+        self.read.remove(offset.0);
+        self.unread.insert(offset, at);
+        self.woken.insert(offset, at);
+        true
     }
 
     /// Moves the cursor over what is read, or will never be seen again, right above it.
     fn fold_into_cursor(&mut self) {
         loop {
             let next = self.cursor.next();
-            let gone = self.hidden.contains(next.0) && !self.archived.contains(next.0);
+            let gone = self.hidden.contains(next.0)
+                && !self.archived.contains(next.0)
+                && !self.snoozed.contains_key(&next);
             if !self.read.remove(next.0) && !gone {
                 return;
             }
@@ -210,6 +275,11 @@ impl Reading {
     }
 }
 
+/// How many of a set lie above an offset.
+fn above(offsets: &Offsets, offset: Offset) -> u64 {
+    offsets.len() - offsets.rank(offset.0)
+}
+
 fn descending(above: Offset, to: Offset) -> impl Iterator<Item = Offset> {
     (above.0 + 1..=to.0).rev().map(Offset)
 }
@@ -221,14 +291,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[derive(Clone, Debug)]
+    #[derive(Clone, Debug, Default)]
     struct Item {
         read: bool,
         unread_since: u64,
         seen: bool,
         archived: bool,
         pinned: bool,
+        /// By the step here.
+        snoozed: Option<u64>,
         gone: bool,
+        retracted: bool,
         published_at: u64,
     }
 
@@ -238,6 +311,10 @@ mod tests {
         Read(usize),
         Mark(Mark, usize),
         Displace(usize),
+        Snooze(usize),
+        /// If it was put off so many steps ago, or whenever it was.
+        Wake(usize, bool),
+        Retract(usize),
         ReadUpTo(u64),
         SeeUpTo(u64),
     }
@@ -256,6 +333,9 @@ mod tests {
             3 => (0..20usize).prop_map(Step::Read),
             5 => (mark, 0..20usize).prop_map(|(mark, which)| Step::Mark(mark, which)),
             1 => (0..20usize).prop_map(Step::Displace),
+            2 => (0..20usize).prop_map(Step::Snooze),
+            2 => (0..20usize, any::<bool>()).prop_map(|(which, anew)| Step::Wake(which, anew)),
+            1 => (0..20usize).prop_map(Step::Retract),
             1 => (0..60u64).prop_map(Step::ReadUpTo),
             1 => (0..60u64).prop_map(Step::SeeUpTo),
         ]
@@ -265,6 +345,7 @@ mod tests {
     struct Pair {
         reading: Reading,
         head: Offset,
+        retracted: Offsets,
         items: Vec<Item>,
         position: u64,
     }
@@ -287,8 +368,7 @@ mod tests {
                 Step::Publish => {
                     self.head = self.head.next();
                     let (unread_since, published_at) = (at, at);
-                    let (read, seen, archived, pinned, gone) = (false, false, false, false, false);
-                    self.items.push(Item { read, unread_since, seen, archived, pinned, gone, published_at });
+                    self.items.push(Item { unread_since, published_at, ..Item::default() });
                 }
                 Step::ReadUpTo(position) => {
                     let had_seen = position.min(at - 1);
@@ -305,9 +385,10 @@ mod tests {
                     }
                 }
                 Step::Read(which) => {
-                    let Some((index, offset)) = self.offset(which) else {
-                        return;
-                    };
+                    let Some((index, offset)) = self.offset(which) else { return };
+                    if self.items[index].retracted {
+                        return; // the fold changes nothing of what is retracted
+                    }
                     self.reading.read_one(offset);
                     self.items[index].read |= !self.items[index].gone;
                 }
@@ -315,16 +396,40 @@ mod tests {
                     let Some((index, offset)) = self.offset(which) else {
                         return;
                     };
-                    // Only what has just been published is displaced, so it is never archived.
-                    if !self.items[index].archived {
-                        self.reading.displace(offset);
-                        self.items[index].gone = true;
+                    self.reading.displace(offset);
+                    (self.items[index].gone, self.items[index].snoozed) = (true, None);
+                }
+                Step::Snooze(which) => {
+                    let Some((index, offset)) = self.offset(which) else { return };
+                    let item = &mut self.items[index];
+                    if !item.retracted {
+                        self.reading.snooze(offset, Snooze { until: 0, at: Position(at) });
+                    }
+                    if !item.retracted && !item.gone {
+                        (item.snoozed, item.archived) = (Some(at), false);
                     }
                 }
+                Step::Wake(which, is_meant) => {
+                    let Some((index, offset)) = self.offset(which) else { return };
+                    let item = &mut self.items[index];
+                    let meant = item.snoozed.filter(|_| is_meant).map(Position);
+                    let woke = !item.retracted && self.reading.wake(offset, meant, Position(at));
+                    assert_eq!(woke, item.snoozed.is_some() && !item.retracted);
+                    assert!(!self.reading.wake(offset, Some(Position(at + 1)), Position(at)), "another's");
+                    if woke {
+                        (item.snoozed, item.read, item.unread_since) = (None, false, at);
+                    }
+                }
+                Step::Retract(which) => {
+                    let Some((index, offset)) = self.offset(which) else { return };
+                    self.retracted.insert(offset.0);
+                    self.items[index].retracted = true;
+                }
                 Step::Mark(mark, which) => {
-                    let Some((index, offset)) = self.offset(which) else {
+                    let Some((index, offset)) = self.offset(which) else { return };
+                    if self.items[index].retracted {
                         return;
-                    };
+                    }
                     self.reading.mark(mark, offset, Position(at));
                     mark_item(&mut self.items[index], mark, at);
                 }
@@ -332,30 +437,30 @@ mod tests {
         }
 
         fn check(&self) {
-            let shown = |item: &&Item| !item.gone && !item.archived;
+            let is_shown =
+                |item: &Item| !item.gone && !item.archived && item.snoozed.is_none() && !item.retracted;
+            let shown = |item: &&Item| is_shown(item);
             let unread = self.items.iter().filter(shown).filter(|item| !item.read).count() as u64;
             let unseen = self.items.iter().filter(shown).filter(|item| !item.seen).count() as u64;
-            assert_eq!(self.reading.unread_count(self.head), unread, "unread");
-            assert_eq!(self.reading.unseen_count(self.head), unseen, "unseen");
+            assert_eq!(self.reading.unread_count(self.head, &self.retracted), unread, "unread");
+            assert_eq!(self.reading.unseen_count(self.head, &self.retracted), unseen, "unseen");
             let offsets = |keep: &dyn Fn(&Item) -> bool| -> Vec<u64> {
                 let indexes = (0..self.items.len()).rev().filter(|index| keep(&self.items[*index]));
                 indexes.map(|index| self.reading.join.0 + index as u64 + 1).collect()
             };
-            let list = |offsets: &mut dyn Iterator<Item = Offset>| offsets.map(|o| o.0).collect::<Vec<_>>();
+            let list = |offsets: &mut dyn Iterator<Item = Offset>| {
+                let offsets = offsets.map(|offset| offset.0);
+                offsets.filter(|offset| !self.retracted.contains(*offset)).collect::<Vec<_>>()
+            };
             let (reading, head) = (&self.reading, self.head);
-            assert_eq!(list(&mut reading.listed(head)), offsets(&|i| !i.gone && !i.archived));
-            assert_eq!(
-                list(&mut reading.listed_unread(head)),
-                offsets(&|i| !i.gone && !i.archived && !i.read)
-            );
+            assert_eq!(list(&mut reading.listed(head)), offsets(&is_shown));
+            assert_eq!(list(&mut reading.listed_unread(head)), offsets(&|i| is_shown(i) && !i.read));
             let all = (reading.join.0 + 1..=head.0).rev().map(Offset);
             let mut unseen = all.filter(|offset| reading.is_listed(*offset) && !reading.is_seen(*offset));
-            assert_eq!(list(&mut unseen), offsets(&|i| !i.gone && !i.archived && !i.seen));
-            assert_eq!(list(&mut reading.listed_archived(head)), offsets(&|i| !i.gone && i.archived));
-            assert_eq!(
-                list(&mut reading.listed_pinned(head)),
-                offsets(&|i| !i.gone && !i.archived && i.pinned)
-            );
+            assert_eq!(list(&mut unseen), offsets(&|i| is_shown(i) && !i.seen));
+            let archived = |i: &Item| !i.gone && i.archived && !i.retracted;
+            assert_eq!(list(&mut reading.listed_archived(head)), offsets(&archived));
+            assert_eq!(list(&mut reading.listed_pinned(head)), offsets(&|i| is_shown(i) && i.pinned));
         }
     }
 
@@ -366,9 +471,9 @@ mod tests {
         match mark {
             Mark::Unread if item.read => (item.read, item.unread_since) = (false, at),
             Mark::Unread => {}
-            Mark::Archived => item.archived = true,
+            Mark::Archived => (item.archived, item.snoozed) = (true, None),
             Mark::Unarchived => item.archived = false,
-            Mark::Deleted => (item.gone, item.archived) = (true, false),
+            Mark::Deleted => (item.gone, item.archived, item.snoozed) = (true, false, None),
             Mark::Pinned => item.pinned = true,
             Mark::Unpinned => item.pinned = false,
         }
@@ -383,7 +488,8 @@ mod tests {
             steps in prop::collection::vec(step(), 0..80),
         ) {
             let reading = Reading::joined_at(Offset(join));
-            let mut pair = Pair { reading, head: Offset(join), items: Vec::new(), position: 0 };
+            let (head, retracted) = (Offset(join), Offsets::default());
+            let mut pair = Pair { reading, head, retracted, items: Vec::new(), position: 0 };
             for step in &steps {
                 pair.take(step);
                 pair.check();
@@ -406,8 +512,8 @@ mod tests {
         reading.read_one(Offset(2));
         reading.mark(Mark::Unread, Offset(2), Position(30));
         reading.read_up_to(Offset(3), Position(20));
-        assert_eq!(reading.unread_count(Offset(3)), 1, "the mark at 30 was not seen at 20");
+        assert_eq!(reading.unread_count(Offset(3), &NONE), 1, "the mark at 30 was not seen at 20");
         reading.read_up_to(Offset(3), Position(30));
-        assert_eq!(reading.unread_count(Offset(3)), 0);
+        assert_eq!(reading.unread_count(Offset(3), &NONE), 0);
     }
 }

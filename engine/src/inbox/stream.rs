@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::reading::Offsets;
 use crate::names::{Channel, Tenant};
 use crate::position::{Offset, Position, StreamId};
 
@@ -16,6 +17,8 @@ pub(super) struct SharedStream {
     /// Where its first and its last notification are in the log.
     pub(super) first: Position,
     pub(super) last: Position,
+    /// Those that were taken back from everybody.
+    pub(super) retracted: Arc<Offsets>,
 }
 
 /// All streams of channels. There are as many as different sets of channels were ever addressed.
@@ -54,7 +57,14 @@ impl SharedStreams {
             return;
         }
         let (tenant, channels) = (tenant.clone(), channels.into());
-        self.insert(id, SharedStream { tenant, channels, head, first: position, last: position });
+        let retracted = Arc::default();
+        self.insert(id, SharedStream { tenant, channels, head, first: position, last: position, retracted });
+    }
+
+    /// Takes one back from everybody. Whether it was there.
+    pub(super) fn retract(&mut self, id: StreamId, offset: Offset) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        Arc::make_mut(&mut stream.retracted).insert(offset.0)
     }
 
     /// The streams that a channel leads to.

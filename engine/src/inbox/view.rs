@@ -4,18 +4,18 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::concerns;
-use super::fold::{Changes, Effect, Fold};
+use super::fold::{Changes, Effect, Fold, Newest, Written};
 use super::reading::Offsets;
 use super::stream::SharedStream;
-use crate::event::Event;
-use crate::names::{Channel, Tenant, UserId, UserKey};
-use crate::notification::encode;
+use super::{concerns, timers};
+use crate::event::{Event, Fact};
+use crate::names::{Channel, CollapseKey, Tenant, UserId, UserKey};
+use crate::notification::{Notification, NotificationId, encode};
 use crate::position::{Epoch, Offset, Position, StreamId};
 use crate::sqlite::Connection;
 
 /// Of the schema and of the fold. A view of another version is rebuilt.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 
@@ -49,7 +49,8 @@ pub(super) fn checkpoint(connection: &Connection) -> Option<Checkpoint> {
 pub(super) fn load_shared_streams(
     connection: &Connection,
 ) -> rusqlite::Result<Vec<(StreamId, SharedStream)>> {
-    let sql = "SELECT id, tenant, channels, head, first, last FROM streams WHERE channels IS NOT NULL";
+    let sql =
+        "SELECT id, tenant, channels, head, first, last, retracted FROM streams WHERE channels IS NOT NULL";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let (tenant, channels): (String, String) = (row.get(1)?, row.get(2)?);
@@ -59,6 +60,7 @@ pub(super) fn load_shared_streams(
             head: Offset::from_sql(row.get(3)?),
             first: Position::from_sql(row.get(4)?),
             last: Position::from_sql(row.get(5)?),
+            retracted: offsets(row, 6)?.into(),
         };
         Ok((StreamId::from_sql(row.get(0)?), stream))
     })?;
@@ -74,6 +76,33 @@ pub(super) fn damaged(
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Null, Box::new(error))
+}
+
+/// A set of offsets; NULL is the empty one.
+pub(super) fn offsets(row: &Row<'_>, column: usize) -> rusqlite::Result<Offsets> {
+    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else {
+        return Ok(Offsets::default());
+    };
+    Offsets::deserialize_from(bytes).map_err(|error| damaged(column, error))
+}
+
+pub(super) fn notification_id(row: &Row<'_>, column: usize) -> rusqlite::Result<NotificationId> {
+    row.get(column).map(NotificationId::from_bytes)
+}
+
+impl Written for Connection {
+    fn rank(&self, stream: StreamId, position: Position) -> rusqlite::Result<Offset> {
+        rank(self, stream, position)
+    }
+
+    fn newest(&self, stream: StreamId, key: &CollapseKey) -> rusqlite::Result<Option<Newest>> {
+        let sql = r#"SELECT id, "offset", alone FROM newest WHERE stream = ?1 AND key = ?2"#;
+        let newest = self.prepare_cached(sql)?.query_row(params![stream.sql(), key.as_str()], |row| {
+            let offset = Offset::from_sql(row.get(1)?);
+            Ok(Newest { id: notification_id(row, 0)?, offset, is_alone: row.get(2)? })
+        });
+        newest.optional()
+    }
 }
 
 /// How many of a stream's notifications there were up to and including a position.
@@ -98,10 +127,22 @@ pub(super) fn write(
     for event in &changes.published {
         write_notification(&transaction, event)?;
     }
+    for event in &changes.changed {
+        write_change(&transaction, event)?;
+    }
     concerns::write(&transaction, effects)?;
     for stream in &changes.shared {
         write_shared_stream(&transaction, fold, *stream)?;
     }
+    for stream in &changes.retracted {
+        write_retracted(&transaction, fold, *stream)?;
+    }
+    for ((stream, key), newest) in &changes.newest {
+        let mut upsert = transaction.prepare_cached(include_str!("sql/upsert_newest.sql"))?;
+        let Newest { id, offset, is_alone } = newest;
+        upsert.execute(params![stream.sql(), key.as_str(), id.as_bytes(), offset.sql(), is_alone])?;
+    }
+    timers::write(&transaction, &changes.timers)?;
     for (key, position) in &changes.heard {
         let mut statement = transaction.prepare_cached(include_str!("sql/hear_person.sql"))?;
         statement.execute(params![key.tenant.as_str(), key.user.as_str(), position.sql()])?;
@@ -120,12 +161,10 @@ pub(super) fn write(
 }
 
 fn write_notification(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
-    let Some(published) = event.published().filter(|published| published.notification.inbox) else {
-        return Ok(());
-    };
+    let (Some(published), Some(addressed)) = (event.published(), event.addressed()) else { return Ok(()) };
     let (notification, position) = (&published.notification, event.position.sql());
-    let shared = event.shared_entry().map(|(_, entry)| entry.stream.sql());
-    let tags = (!notification.tags.is_empty()).then(|| text(encode(&notification.tags)));
+    let shared = addressed.shared_entry().map(|(_, entry)| entry.stream.sql());
+    let tags = tags_of(notification);
     let document = std::str::from_utf8(event.document()).unwrap_or_default();
     connection.prepare_cached(include_str!("sql/insert_notification.sql"))?.execute(params![
         position,
@@ -145,10 +184,40 @@ fn write_notification(connection: &Connection, event: &Event) -> rusqlite::Resul
         ])?;
     }
     let mut upsert = connection.prepare_cached(include_str!("sql/upsert_own_stream.sql"))?;
-    for (user, entry) in event.own_entries() {
+    for (user, entry) in addressed.own_entries() {
         let (tenant, head) = (event.tenant.as_str(), entry.offset.sql());
         upsert.execute(params![entry.stream.sql(), tenant, user.as_str(), head, position])?;
     }
+    Ok(())
+}
+
+fn tags_of(notification: &Notification) -> Option<String> {
+    (!notification.tags.is_empty()).then(|| text(encode(&notification.tags)))
+}
+
+/// Writes what an update or a retraction made of a notification.
+fn write_change(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
+    match &event.fact {
+        Fact::Updated(updated) => {
+            let document = std::str::from_utf8(event.document()).unwrap_or_default();
+            let tags = tags_of(&updated.published.notification);
+            let sql = "UPDATE notifications SET document = ?2, tags = ?3 WHERE position = ?1";
+            connection.prepare_cached(sql)?.execute(params![updated.position.sql(), document, tags])?;
+        }
+        Fact::Retracted(retracted) => {
+            let sql = "UPDATE notifications SET retracted = ?2 WHERE position = ?1";
+            let (position, by) = (retracted.position.sql(), event.position.sql());
+            connection.prepare_cached(sql)?.execute([position, by])?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn write_retracted(connection: &Connection, fold: &Fold, id: StreamId) -> rusqlite::Result<()> {
+    let Some(stream) = fold.shared().get(id) else { return Ok(()) };
+    let sql = "UPDATE streams SET retracted = ?2 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![id.sql(), blob(&stream.retracted)])?;
     Ok(())
 }
 
@@ -209,8 +278,7 @@ fn write_reading(
         connection.prepare_cached(sql)?.execute(params![tenant, user, stream.sql()])?;
         return Ok(());
     };
-    let unread: Vec<(u64, u64)> =
-        reading.unread.iter().map(|(offset, position)| (offset.0, position.0)).collect();
+    let snoozed = reading.snoozed.iter().map(|(offset, snooze)| (offset.0, snooze.until, snooze.at.0));
     connection.prepare_cached(include_str!("sql/upsert_reading.sql"))?.execute(params![
         tenant,
         user,
@@ -219,12 +287,20 @@ fn write_reading(
         reading.cursor.sql(),
         reading.seen.sql(),
         blob(&reading.read),
-        (!unread.is_empty()).then(|| text(encode(&unread))),
+        list(reading.unread.iter().map(|(offset, position)| (offset.0, position.0))),
         blob(&reading.hidden),
         blob(&reading.archived),
         blob(&reading.pinned),
+        list(snoozed),
+        list(reading.woken.iter().map(|(offset, position)| (offset.0, position.0))),
     ])?;
     Ok(())
+}
+
+/// As a JSON array; NULL when there is none.
+fn list<T: serde::Serialize>(items: impl Iterator<Item = T>) -> Option<String> {
+    let items: Vec<T> = items.collect();
+    (!items.is_empty()).then(|| text(encode(&items)))
 }
 
 fn blob(offsets: &Offsets) -> Option<Vec<u8>> {
@@ -240,6 +316,18 @@ fn blob(offsets: &Offsets) -> Option<Vec<u8>> {
 
 pub(super) fn text(json: Vec<u8>) -> String {
     String::from_utf8(json).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
+}
+
+/// Where a notification was published, unless it was taken back.
+pub(crate) fn published_at(
+    connection: &Connection,
+    tenant: &Tenant,
+    id: &NotificationId,
+) -> rusqlite::Result<Option<Position>> {
+    let sql = "SELECT position FROM notifications WHERE id = ?1 AND tenant = ?2 AND retracted IS NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let position = statement.query_row(params![id.as_bytes(), tenant.as_str()], |row| row.get(0));
+    Ok(position.optional()?.map(Position::from_sql))
 }
 
 /// Members of a channel, by name, after a name.

@@ -1,6 +1,7 @@
 //! Opening subscriptions and bringing them forward: what the projector has at hand at once, the rest from the view's
 //! index and the log, a bounded page at a time.
 
+use crate::delivery::Message;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::hub::{SubscriberId, Subscription};
@@ -131,9 +132,11 @@ impl Engine {
         let mut gathering = Gathering::after(after);
         let mut is_all = true;
         for (missed, event) in found.into_iter().zip(events) {
-            let effect = effect_for(&viewer.snapshot.key, missed.change, event);
+            let (position, is_gone) = (missed.position, missed.is_gone);
+            let effect = effect_for(&viewer.snapshot.key, missed, event);
             let message = effect.as_ref().and_then(|effect| viewer.message(effect));
-            if !gathering.add(missed.position, message) {
+            let message = if is_gone { message.and_then(Message::of_what_is_gone) } else { message };
+            if !gathering.add(position, message) {
                 is_all = false;
                 break;
             }

@@ -2,9 +2,11 @@
 //!
 //! Owned by the projector's thread. Bounded in effects, in bytes and in references.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{Gathering, Viewer};
+use crate::delivery::Message;
+use crate::event::Fact;
 use crate::inbox::Effect;
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
@@ -40,6 +42,8 @@ pub(crate) struct Recent {
     after: Position,
     /// The numbers of the effects that concern somebody, in order.
     by_subject: HashMap<Subject, VecDeque<u64>>,
+    /// Notifications that were taken back, of those that are kept: nothing of them is shown again.
+    retracted: BTreeSet<Position>,
     bytes: usize,
     references: usize,
     effects_kept: usize,
@@ -53,6 +57,7 @@ impl Recent {
             let_go: 0,
             after: position,
             by_subject: HashMap::new(),
+            retracted: BTreeSet::new(),
             bytes: 0,
             references: 0,
             effects_kept,
@@ -68,6 +73,7 @@ impl Recent {
                 self.references += 1;
             }
             self.bytes += effect.weight();
+            self.retracted.extend(retraction(&effect));
             self.effects.push_back(effect);
         }
         while self.effects.len() > self.effects_kept
@@ -84,6 +90,9 @@ impl Recent {
         self.bytes -= effect.weight();
         // An event may have several effects: with the first of them, all of its position are incomplete.
         self.after = effect.position();
+        if let Some(position) = retraction(&effect) {
+            self.retracted.remove(&position);
+        }
         for subject in subjects(&effect) {
             self.references -= 1;
             if let Some(numbers) = self.by_subject.get_mut(&subject) {
@@ -108,12 +117,22 @@ impl Recent {
         for number in numbers {
             let effect = &self.effects[(number - self.let_go) as usize];
             // No event has two effects that concern the same viewer.
-            if !gathering.add(effect.position(), viewer.message(effect)) {
+            let message = viewer.message(effect);
+            let is_gone = self.is_gone(effect);
+            let message = if is_gone { message.and_then(Message::of_what_is_gone) } else { message };
+            if !gathering.add(effect.position(), message) {
                 return Reach::Here(gathering);
             }
         }
         gathering.reached = now;
         Reach::Here(gathering)
+    }
+
+    /// Whether it says something of a notification that was taken back meanwhile.
+    fn is_gone(&self, effect: &Effect) -> bool {
+        let Effect::Addressed(event, _) = effect else { return false };
+        let of = event.addressed().filter(|_| retraction(effect).is_none());
+        of.is_some_and(|of| self.retracted.contains(&of.position))
     }
 
     /// The numbers of the effects after a position that may concern a viewer, in order, each once.
@@ -134,12 +153,19 @@ impl Recent {
     }
 }
 
+/// The notification that an effect took back: where it was published.
+fn retraction(effect: &Effect) -> Option<Position> {
+    let Effect::Addressed(event, _) = effect else { return None };
+    let Fact::Retracted(retracted) = &event.fact else { return None };
+    Some(retracted.position)
+}
+
 /// Whom an effect concerns, each once.
 fn subjects(effect: &Effect) -> Vec<Subject> {
     match effect {
-        Effect::Published(event) => {
-            let Some(published) = event.published() else { return Vec::new() };
-            let (tenant, audience) = (&event.tenant, &published.audience);
+        Effect::Addressed(event, _) => {
+            let Some(addressed) = event.addressed() else { return Vec::new() };
+            let (tenant, audience) = (&event.tenant, addressed.audience);
             let person = |user: &crate::names::UserId| {
                 Subject::Person(UserKey { tenant: tenant.clone(), user: user.clone() })
             };

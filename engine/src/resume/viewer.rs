@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use crate::delivery::Message;
 use crate::event::Event;
-use crate::inbox::{Effect, Snapshot};
+use crate::inbox::{Effect, Snapshot, Superseded};
 use crate::names::{Channel, UserKey};
+use crate::notification::NotificationId;
 use crate::position::StreamId;
 
 /// A person at a position, and what one of their connections watches.
@@ -24,9 +25,17 @@ impl Viewer {
     pub(crate) fn message(&self, effect: &Effect) -> Option<Message> {
         let mine = |key: &UserKey| self.snapshot.key == *key;
         match effect {
-            Effect::Published(event) => {
-                let counts = self.counts(event)?;
-                Some(Message::Notification { event: event.clone(), counts })
+            Effect::Addressed(event, superseded) => {
+                let had =
+                    |older: &&Superseded| self.has_stream(older.stream) && self.snapshot.person.had(older);
+                let ids = superseded.iter().filter(had);
+                let ids: Vec<NotificationId> = ids.map(|older| older.id).collect();
+                match self.counts(event) {
+                    Some(counts) => Some(Message::of(event.clone(), counts, ids)),
+                    // Who is left out of the newer one loses the older one all the same.
+                    None if ids.is_empty() => None,
+                    None => Some(Message::Superseded { ids, position: event.position }),
+                }
             }
             Effect::Changed(key, event) => mine(key).then(|| Message::Changed(event.clone())),
             Effect::Joined(key, channels, position) => {
@@ -38,10 +47,14 @@ impl Viewer {
         }
     }
 
+    fn has_stream(&self, stream: StreamId) -> bool {
+        self.snapshot.has_stream(stream) || self.watched_streams.contains(&stream)
+    }
+
     /// Whether a notification counts for this person; `None` when it does not reach them.
     fn counts(&self, event: &Event) -> Option<bool> {
-        let published = event.published().filter(|_| event.tenant == self.snapshot.key.tenant)?;
-        let (audience, inbox) = (&published.audience, published.notification.inbox);
+        let addressed = event.addressed().filter(|_| event.tenant == self.snapshot.key.tenant)?;
+        let (audience, inbox) = (addressed.audience, addressed.inbox);
         let user = &self.snapshot.key.user;
         if audience.users.contains(user) {
             return Some(inbox);
@@ -49,7 +62,7 @@ impl Viewer {
         if audience.except.contains(user) {
             return None;
         }
-        if self.snapshot.was_reached(event) {
+        if self.snapshot.person.was_reached(&addressed) {
             return Some(inbox);
         }
         audience.channels.iter().any(|channel| self.watches.contains(channel)).then_some(false)

@@ -10,12 +10,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use rusqlite::{Row, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
 use super::{
-    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, NewEvent, StoreError, StoredEvent, StreamName,
+    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, NewEvent, StoreError, StoredEvent,
+    StreamName,
 };
 use crate::event::Entry;
 use crate::names::Tenant;
@@ -155,6 +156,18 @@ impl EventStore for SqliteStore {
         .boxed()
     }
 
+    fn find_key(
+        &self,
+        tenant: &Tenant,
+        claim: &KeyClaim,
+    ) -> BoxFuture<'_, Result<Option<KeyHolder>, StoreError>> {
+        let (tenant, claim) = (tenant.clone(), claim.clone());
+        async move {
+            self.readers.call(move |connection: &Connection| find_key(connection, &tenant, &claim)).await?
+        }
+        .boxed()
+    }
+
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>> {
         async move {
             let job = |connection: &Connection| {
@@ -226,14 +239,25 @@ fn claim_key(
     if insert.execute(params![first, tenant, publisher, key, claim.content_hash, claimed_at])? == 1 {
         return Ok(None);
     }
-    let mut find = connection.prepare_cached(include_str!("sqlite/find_key.sql"))?;
-    let (position, content_hash): (i64, Vec<u8>) =
-        find.query_row(params![tenant, publisher, key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some((position, content_hash)) = find_key(connection, &item.tenant, claim)? else {
+        return Err(StoreError::Other("a key that is taken is not there".into()));
+    };
     Ok(Some(if content_hash == claim.content_hash {
-        AppendOutcome::Duplicate { position: Position::from_sql(position) }
+        AppendOutcome::Duplicate { position }
     } else {
         AppendOutcome::KeyReused
     }))
+}
+
+fn find_key(
+    connection: &Connection,
+    tenant: &Tenant,
+    claim: &KeyClaim,
+) -> Result<Option<KeyHolder>, StoreError> {
+    let mut find = connection.prepare_cached(include_str!("sqlite/find_key.sql"))?;
+    let named = params![tenant.as_str(), claim.publisher.as_str(), claim.key.as_str()];
+    let found = find.query_row(named, |row| Ok((Position::from_sql(row.get(0)?), row.get(1)?)));
+    Ok(found.optional()?)
 }
 
 fn append_event(

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
+use jiff::Timestamp;
 use serde::Deserialize;
 use tidings_engine::command::{Done, UpTo};
 use tidings_engine::event::Mark;
@@ -41,6 +42,8 @@ pub(crate) fn router() -> Router<Context> {
         .route("/v1/inbox/pin", mark(Mark::Pinned))
         .route("/v1/inbox/unpin", mark(Mark::Unpinned))
         .route("/v1/inbox/delete", mark(Mark::Deleted))
+        .route("/v1/inbox/snooze", post(snooze))
+        .route("/v1/inbox/wake", post(wake))
 }
 
 /// The notifications a command is about.
@@ -48,6 +51,14 @@ pub(crate) fn router() -> Router<Context> {
 #[serde(deny_unknown_fields)]
 struct These {
     notifications: Vec<NotificationId>,
+}
+
+/// The notifications to put off, and until when.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Until {
+    notifications: Vec<NotificationId>,
+    until: Timestamp,
 }
 
 /// How far its sender had seen.
@@ -69,6 +80,7 @@ async fn page(
         before: params.take_number("cursor", 1, u64::MAX)?.map(Position),
         unread: params.take_flag("unread")?,
         archived: params.take_flag("archived")?.unwrap_or_default(),
+        snoozed: params.take_flag("snoozed")?.unwrap_or_default(),
         pinned: params.take_flag("pinned")?,
         kind: params.take("type")?,
         tag: params.take("tag")?,
@@ -98,7 +110,7 @@ async fn delete_one(
     Ok(done(context.engine.mark(&identity, Mark::Deleted, &[id]).await?))
 }
 
-fn parse_id(text: &str) -> Result<NotificationId, Problem> {
+pub(crate) fn parse_id(text: &str) -> Result<NotificationId, Problem> {
     text.parse().map_err(|error: tidings_engine::notification::NotificationIdError| {
         Problem::field("id", error.to_string())
     })
@@ -110,6 +122,22 @@ async fn read(
     Json(body): Json<These>,
 ) -> Result<Response, Problem> {
     Ok(done(context.engine.read(&identity, &body.notifications).await?))
+}
+
+async fn snooze(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    Json(body): Json<Until>,
+) -> Result<Response, Problem> {
+    Ok(done(context.engine.snooze(&identity, &body.notifications, body.until).await?))
+}
+
+async fn wake(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    Json(body): Json<These>,
+) -> Result<Response, Problem> {
+    Ok(done(context.engine.wake(&identity, &body.notifications).await?))
 }
 
 async fn read_all(

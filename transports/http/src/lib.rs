@@ -4,6 +4,7 @@
 //! turns requests into the engine's commands and queries; it decides nothing about what somebody may do.
 
 mod body;
+mod change;
 mod channels;
 mod counts;
 mod health;
@@ -123,6 +124,7 @@ impl Transport for Http {
 fn router(context: Context) -> Router {
     Router::new()
         .merge(publish::router())
+        .merge(change::router())
         .merge(inbox::router())
         .merge(counts::router())
         .merge(channels::router())

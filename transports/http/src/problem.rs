@@ -129,7 +129,7 @@ impl From<Error> for Problem {
                 of("forbidden", "The token does not allow this", StatusCode::FORBIDDEN)
             }
             Error::NotFound { field } => {
-                let title = "There is no such notification in this inbox";
+                let title = "There is no such notification here";
                 let problem = Self::new("no-such-notification", title, StatusCode::NOT_FOUND, detail);
                 let error = FieldError::new(field, "expected the id of a notification in this inbox");
                 Self { errors: vec![error], ..problem }

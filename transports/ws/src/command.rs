@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tidings_engine::command::UpTo;
@@ -117,6 +118,13 @@ struct These {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Until {
+    notifications: Vec<NotificationId>,
+    until: Timestamp,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct SeenUpTo {
     up_to: Option<UpTo>,
@@ -165,6 +173,8 @@ struct Inbox {
     unread: Option<bool>,
     #[serde(default)]
     archived: bool,
+    #[serde(default)]
+    snoozed: bool,
     pinned: Option<bool>,
     #[serde(rename = "type")]
     kind: Option<tidings_engine::NotificationType>,
@@ -173,7 +183,7 @@ struct Inbox {
 }
 
 /// The commands there are, for the answer to one that is not.
-const COMMANDS: &str = "ack, ping, read, read-all, seen, unread, archive, unarchive, pin, unpin, delete, inbox, counts, \
+const COMMANDS: &str = "ack, ping, read, read-all, seen, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
                         join, leave, watch, unwatch, presence, publish";
 
 impl Request {
@@ -189,6 +199,8 @@ impl Request {
             "pin" => self.mark(Mark::Pinned, fields).await,
             "unpin" => self.mark(Mark::Unpinned, fields).await,
             "delete" => self.mark(Mark::Deleted, fields).await,
+            "snooze" => self.snooze(fields).await,
+            "wake" => self.wake(fields).await,
             "inbox" => self.inbox(fields).await,
             "counts" => self.counts(fields).await,
             "join" => self.join(fields).await,
@@ -246,6 +258,16 @@ impl Request {
         result(&self.engine.mark(&self.identity, mark, &notifications).await?)
     }
 
+    async fn snooze(self, fields: Fields) -> Outcome {
+        let Until { notifications, until } = parse(fields)?;
+        result(&self.engine.snooze(&self.identity, &notifications, until).await?)
+    }
+
+    async fn wake(self, fields: Fields) -> Outcome {
+        let These { notifications } = parse(fields)?;
+        result(&self.engine.wake(&self.identity, &notifications).await?)
+    }
+
     async fn inbox(self, fields: Fields) -> Outcome {
         let query: Inbox = parse(fields)?;
         let most = limits::PAGE_MOST;
@@ -256,8 +278,8 @@ impl Request {
         let before =
             before.map_err(|_| Problem::field("cursor", "expected the `next` of an earlier page"))?;
         let (limit, kind) = (query.limit.unwrap_or_default(), query.kind);
-        let Inbox { unread, archived, pinned, tag, channel, .. } = query;
-        let query = InboxQuery { limit, before, unread, archived, pinned, kind, tag, channel };
+        let Inbox { unread, archived, snoozed, pinned, tag, channel, .. } = query;
+        let query = InboxQuery { limit, before, unread, archived, snoozed, pinned, kind, tag, channel };
         result(&self.engine.inbox(&self.identity, query, Position(0)).await?)
     }
 

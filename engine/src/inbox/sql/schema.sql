@@ -14,7 +14,8 @@ CREATE TABLE streams (
     channels TEXT,                -- of a stream of channels: JSON array
     head     INTEGER NOT NULL,
     first    INTEGER NOT NULL,    -- positions of its first and last notification
-    last     INTEGER NOT NULL
+    last     INTEGER NOT NULL,
+    retracted BLOB                -- offsets taken back from everybody: a portable 64-bit Roaring bitmap
 ) STRICT;
 
 CREATE UNIQUE INDEX own_streams ON streams (tenant, owner) WHERE owner IS NOT NULL;
@@ -30,12 +31,13 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX entries_by_position ON entries (stream, position);
 
 CREATE TABLE notifications (
-    position INTEGER PRIMARY KEY,
-    tenant   TEXT NOT NULL,
-    id       BLOB NOT NULL, -- UUIDv7
-    tags     TEXT,          -- JSON array
-    shared   INTEGER,       -- the stream of the channels addressed
-    document TEXT NOT NULL  -- what clients get
+    position  INTEGER PRIMARY KEY,
+    tenant    TEXT NOT NULL,
+    id        BLOB NOT NULL, -- UUIDv7
+    tags      TEXT,          -- JSON array
+    shared    INTEGER,       -- the stream of the channels addressed
+    document  TEXT NOT NULL, -- what clients get
+    retracted INTEGER        -- the event that took it back
 ) STRICT;
 
 CREATE UNIQUE INDEX notifications_by_id ON notifications (id);
@@ -72,6 +74,8 @@ CREATE TABLE readings (
     hidden   BLOB,
     archived BLOB,
     pinned   BLOB,
+    snoozed  TEXT, -- [[offset, until, position], …]
+    woken    TEXT, -- [[offset, position], …]
     PRIMARY KEY (tenant, user, stream)
 ) STRICT, WITHOUT ROWID;
 
@@ -80,9 +84,54 @@ CREATE TABLE concerns (
     tenant   TEXT    NOT NULL,
     channel  TEXT    NOT NULL,
     position INTEGER NOT NULL,
-    joined   TEXT,   -- JSON array of the channels they joined by it
-    "left"   TEXT,   -- and of those they left
+    joined   TEXT,    -- JSON array of the channels they joined by it
+    "left"   TEXT,    -- and of those they left
+    of       INTEGER, -- the notification it is nothing without
     PRIMARY KEY (tenant, channel, position)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX membership_changes ON concerns (position) WHERE joined IS NOT NULL OR "left" IS NOT NULL;
+
+-- What a notification took the place of, in each of its streams.
+CREATE TABLE superseded (
+    position INTEGER NOT NULL, -- of the newer one
+    stream   INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL, -- of the older one
+    id       BLOB    NOT NULL,
+    alone    INTEGER NOT NULL, -- whether it was in no other stream
+    PRIMARY KEY (position, stream)
+) STRICT, WITHOUT ROWID;
+
+-- The newest notification of each stream with a collapse key.
+CREATE TABLE newest (
+    stream   INTEGER NOT NULL,
+    key      TEXT    NOT NULL,
+    id       BLOB    NOT NULL,
+    "offset" INTEGER NOT NULL,
+    alone    INTEGER NOT NULL, -- whether it is in no other stream
+    PRIMARY KEY (stream, key)
+) STRICT, WITHOUT ROWID;
+
+-- Events by which something woke indeed.
+CREATE TABLE woken (position INTEGER PRIMARY KEY) STRICT;
+
+-- What is to happen at a time.
+CREATE TABLE timers (
+    number    INTEGER PRIMARY KEY, -- in the order in which they were set
+    due       INTEGER NOT NULL,    -- milliseconds since 1970
+    position  INTEGER NOT NULL,    -- of the event that set it
+    tenant    TEXT    NOT NULL,
+    id        BLOB    NOT NULL,    -- of the notification
+    action    TEXT    NOT NULL,
+    user      TEXT,                -- whom it comes back to
+    stream    INTEGER,
+    "offset"  INTEGER,
+    publisher TEXT,                -- of what goes out
+    key       TEXT
+) STRICT;
+
+CREATE INDEX timers_by_due ON timers (due, position, number);
+CREATE INDEX timers_by_id ON timers (id);
+CREATE INDEX wakes ON timers (stream, "offset") WHERE stream IS NOT NULL;
+CREATE INDEX publications ON timers (tenant, publisher, due, position) WHERE publisher IS NOT NULL;
+CREATE INDEX publications_by_key ON timers (tenant, publisher, key) WHERE key IS NOT NULL;
