@@ -3,11 +3,14 @@
 mod bad_input;
 mod command_line;
 mod crash;
+mod disk;
 mod examples;
 mod failures;
 mod histories;
 mod http;
 mod live;
+mod load;
+mod power;
 mod privacy;
 mod rebuild;
 mod resume;
