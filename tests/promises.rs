@@ -4,6 +4,7 @@ mod bad_input;
 mod command_line;
 mod crash;
 mod disk;
+mod disk_errors;
 mod examples;
 mod failures;
 mod histories;

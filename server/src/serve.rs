@@ -32,6 +32,11 @@ pub(crate) struct Server {
     transports: JoinHandle<anyhow::Result<()>>,
 }
 
+/// The engine failed while it served.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; start again to recover")]
+pub(crate) struct Failed(Arc<str>);
+
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;
     let server = Server::start(&settings).await?;
@@ -111,7 +116,7 @@ impl Server {
                 // What was being written is not known: nothing may be answered any more, and nothing be drained.
                 tracing::error!(%reason, "stopping at once");
                 self.shutdown.cancel();
-                bail!("{reason}; start again to recover")
+                bail!(Failed(reason))
             }
             ended = &mut self.transports => match ended {
                 Ok(Ok(())) => bail!("the transports ended without being told to"),
