@@ -176,6 +176,12 @@ impl Disk {
         self.set(Control::IsLimited, 1);
     }
 
+    /// The same for some files only.
+    pub fn limit_of(&self, of: &[Faulty], bytes: i64) {
+        self.set(Control::Faulty, of.iter().map(|file| *file as i64).sum());
+        self.limit(bytes);
+    }
+
     /// Bytes that it still takes.
     pub fn free(&self) -> i64 {
         self.get(Control::BytesFree)

@@ -7,6 +7,7 @@ mod disk;
 mod disk_errors;
 mod examples;
 mod failures;
+mod full_disk;
 mod histories;
 mod http;
 mod live;

@@ -20,6 +20,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the log, the views and the generated secret are.
     pub data_dir: PathBuf,
+    /// Bytes of the disk that are kept free: when there are fewer, nothing more is accepted.
+    pub reserve_bytes: u64,
     /// What is said on standard error.
     pub log: LogSettings,
     /// Who may come in.
@@ -33,6 +35,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             data_dir: PathBuf::from("tidings-data"),
+            reserve_bytes: 64 << 20,
             log: LogSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),

@@ -46,6 +46,7 @@ mod position;
 mod projector;
 mod query;
 mod resume;
+mod space;
 mod sqlite;
 pub mod store;
 mod subscriber;

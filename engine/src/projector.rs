@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
 use crate::inbox::{
-    Counts, Projection, SharedFold, Snapshot, ViewError, effects_of, membership_changes, view_path,
+    Counts, Folded, Projection, SharedFold, Snapshot, ViewError, effects_of, membership_changes, view_path,
 };
 use crate::log::{Log, Tail};
 use crate::names::{Channel, Tenant, UserKey};
@@ -34,6 +34,9 @@ const RECENT_KEPT: usize = 65_536;
 const RECALLED: usize = 16_384;
 /// How often counts that broadcasts have changed are told, at most.
 const COUNTS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a batch is tried again that the disk had no room for.
+const UNWRITTEN_EVERY: Duration = Duration::from_millis(250);
 
 /// What the thread is asked.
 pub(crate) enum Request {
@@ -134,7 +137,8 @@ impl Projector {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             let runtime = runtime.map_err(ViewError::Thread)?;
             let recent = runtime.block_on(recall(&log, connection, position, recent_kept))?;
-            let thread = Thread { log, projection, hub, recent, folded, written, departures };
+            let thread =
+                Thread { log, projection, hub, recent, folded, written, departures, unwritten: None };
             thread.folded.send_replace(position);
             thread.written.send_replace(position);
             let _ = ready.send(()); // whoever starts the engine waits for it
@@ -194,6 +198,9 @@ struct Thread<'c> {
     folded: watch::Sender<Position>,
     written: watch::Sender<Position>,
     departures: mpsc::UnboundedSender<SubscriberId>,
+    /// A batch that the disk has no room for, though it was handed out. Until it is in the view, no other is taken: the
+    /// fold relies on the view for what came before.
+    unwritten: Option<Folded>,
 }
 
 impl Thread<'_> {
@@ -206,11 +213,13 @@ impl Thread<'_> {
     ) -> Result<(), ViewError> {
         let mut counts_tick = tokio::time::interval(COUNTS_EVERY);
         counts_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unwritten_tick = tokio::time::interval(UNWRITTEN_EVERY);
+        unwritten_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut asked = Vec::new();
         loop {
             tokio::select! {
                 () = closing.cancelled() => break,
-                events = tail.next() => self.project(&events?)?,
+                events = tail.next(), if self.unwritten.is_none() => self.project(&events?)?,
                 count = requests.recv_many(&mut asked, REQUESTS_AT_ONCE) => {
                     if count == 0 {
                         break; // the engine was dropped without a shutdown
@@ -221,10 +230,12 @@ impl Thread<'_> {
                     }
                 }
                 Some(id) = departed.recv() => self.depart(id),
+                _ = unwritten_tick.tick(), if self.unwritten.is_some() => self.write_late()?,
                 _ = counts_tick.tick() => self.tell_stale_counts(),
             }
         }
-        while tail.position() < self.log.head() {
+        // What the disk has no room for is projected at the next start.
+        while tail.position() < self.log.head() && self.unwritten.is_none() {
             self.project(&tail.next().await?)?;
         }
         self.hub.close();
@@ -239,9 +250,39 @@ impl Thread<'_> {
         }
         // After the mailboxes: whoever is answered at a position has been sent everything up to it.
         self.folded.send_replace(self.projection.fold().position());
-        self.projection.write(&folded)?;
+        if self.write(&folded)? {
+            self.recent.extend(folded.effects);
+        } else {
+            tracing::error!("the disk has no room for the inbox view: what comes next has to wait");
+            self.recent.extend(folded.effects.clone());
+            self.unwritten = Some(folded);
+        }
+        Ok(())
+    }
+
+    /// Whether the disk had room for a batch.
+    fn write(&self, folded: &Folded) -> Result<bool, ViewError> {
+        let mut written = self.projection.write(folded);
+        if written.as_ref().is_err_and(ViewError::is_full) {
+            self.log.space().ran_out();
+            if self.log.space().drop_ballast() {
+                written = self.projection.write(folded);
+            }
+        }
+        match written {
+            Err(error) if error.is_full() => return Ok(false),
+            written => written?,
+        }
         self.written.send_replace(self.projection.fold().position());
-        self.recent.extend(folded.effects);
+        Ok(true)
+    }
+
+    fn write_late(&mut self) -> Result<(), ViewError> {
+        if let Some(folded) = self.unwritten.take()
+            && !self.write(&folded)?
+        {
+            self.unwritten = Some(folded);
+        }
         Ok(())
     }
 

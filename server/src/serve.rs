@@ -93,6 +93,7 @@ impl Server {
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
+        options.reserve_bytes = settings.reserve_bytes;
         let engine = Engine::start(options).await?;
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();

@@ -38,7 +38,7 @@ enum control {
     WRITES_FAILING, /* writes that fail */
     IS_LIMITED,     /* whether the disk has an end */
     BYTES_FREE,     /* how far away it is */
-    FAULTY,         /* which files fail: a sum of enum faulty */
+    FAULTY,         /* which files fail: a sum of enum faulty; the end of the disk is met by all if it is 0 */
     FAILED_AT,      /* when something failed first, in nanoseconds since 1970 */
     CONTROLS
 };
@@ -254,6 +254,8 @@ static struct file *of(int fd) {
 /* How much of a write the disk still takes. */
 static int64_t room(struct file *file, int64_t count, int64_t offset) {
     if (!atomic_load(&control[IS_LIMITED])) return count;
+    int64_t only = atomic_load(&control[FAULTY]);
+    if (only && !(file->faulty & only)) return count;
     int64_t growth = offset + count - size_of(file);
     if (growth <= 0) return count;
     int64_t rest = atomic_fetch_sub(&control[BYTES_FREE], growth) - growth;
@@ -368,6 +370,23 @@ int fsync(int fd) {
 
 int fdatasync(int fd) {
     return fsync(fd);
+}
+
+static int allocate(struct file *file, int fd, int mode, off64_t offset, off64_t length) {
+    int (*real_fallocate)(int, int, off64_t, off64_t) = (int (*)(int, int, off64_t, off64_t))real("fallocate64");
+    int64_t growth = offset + length - size_of(file);
+    if (growth > 0 && atomic_load(&control[IS_LIMITED])) {
+        if (atomic_load(&control[BYTES_FREE]) < growth) return fault(ENOSPC);
+        atomic_fetch_sub(&control[BYTES_FREE], growth);
+    }
+    return real_fallocate(fd, mode, offset, length);
+}
+
+/* Nothing of it can be undone: the server allocates only ballast, in which nothing is written. */
+int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
+    struct file *file = of(fd);
+    if (!file) return ((int (*)(int, int, off64_t, off64_t))real("fallocate64"))(fd, mode, offset, length);
+    LOCKED(file, int, allocate(file, fd, mode, offset, length));
 }
 
 int unlink(const char *path) {

@@ -50,7 +50,7 @@ pub(super) struct Changes {
 }
 
 /// What an event meant for those who are connected.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// A notification goes out.
     Published(Arc<Event>),

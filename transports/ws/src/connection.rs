@@ -50,6 +50,7 @@ impl Connection {
             context.engine.subscribe(&identity, wishes.opening("ws")).await.map_err(|error| match error {
                 Error::Forbidden { .. } => close::FORBIDDEN,
                 Error::Stopping => close::STOPPING,
+                Error::InsufficientStorage => close::NO_ROOM,
                 _ => close::INTERNAL,
             })?;
         Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber })
@@ -133,6 +134,6 @@ async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
 
 /// The last message of a connection that we close.
 pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
-    let may_return = close == close::STOPPING || close == close::INTERNAL;
+    let may_return = [close::STOPPING, close::NO_ROOM, close::INTERNAL].contains(&close);
     message::closing(close, cursor, may_return.then(|| some_moment(RETRY_WITHIN_MS)))
 }
