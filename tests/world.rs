@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tidings_config::TokenSettings;
 use tidings_http::token::{Grant, mint};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -224,6 +224,18 @@ impl World {
     /// A device with a token in its `Authorization` header.
     pub async fn connect(&self, token: &str) -> Device {
         self.try_connect(&format!("/v1/ws?token={token}")).await.expect("a device connects")
+    }
+
+    /// The same, with a receive buffer as small as the system has it: what it does not read, the server cannot write.
+    pub async fn connect_narrow(&self, query: &str) -> Device {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        let stream = socket.connect(self.address.parse().expect("an address")).await.expect("it listens");
+        let url = format!("ws://{}/v1/ws?{query}", self.address);
+        let connected = tokio_tungstenite::client_async(url, MaybeTlsStream::Plain(stream)).await;
+        let mut device = Device { socket: connected.expect("it connects").0, hello: Value::Null, next_id: 1 };
+        device.hello = device.expect("hello").await;
+        device
     }
 
     pub async fn try_connect(&self, path: &str) -> Result<Device, tungstenite::Error> {

@@ -90,6 +90,7 @@ impl Server {
         let http = Http::bind(settings.listen, tokens).await;
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
+        let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
