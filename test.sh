@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# A C compiler for SQLite, curl for an example, Python for a client that is not ours.
+# A C compiler for SQLite and for the disk that fails, curl for an example, Python for a client that is not ours.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)

@@ -1,12 +1,13 @@
 //! Slow never hurts fast (promise 4): who does not keep up reads what it missed at its own pace, and loses nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_engine::delivery::{Message, Parcel};
 use tidings_engine::{Draft, Engine, Identity, Opening, Options, Subscriber, Tenant};
 
-use crate::world::{World, id, in_time, person};
+use crate::world::{Device, World, id, in_time, person, service};
 
 fn identity(user: &str) -> Identity {
     Identity::person(Tenant::default(), user.parse().unwrap())
@@ -85,4 +86,59 @@ async fn a_connection_that_does_not_read_for_a_while_gets_everything_afterwards(
         received.push(message["notification"]["id"].as_str().unwrap().to_owned());
     }
     assert_eq!(received, expected);
+}
+
+/// Notifications to everyone, more than the buffers between server and client hold; their ids.
+async fn publish_much(world: &World) -> Vec<String> {
+    let mut published = Vec::new();
+    for _ in 0..6 {
+        let note =
+            json!({ "type": "note", "body": "x".repeat(10_000), "audience": { "channels": ["everyone"] } });
+        let batch = json!(vec![note; 20]);
+        let answer = world.post("/v1/notifications/batch", &service(), batch).await;
+        published.extend(answer["results"].as_array().expect("results").iter().map(id));
+    }
+    published
+}
+
+async fn is_online(world: &World, user: &str) -> bool {
+    let presence: Value = world.get("/v1/presence", &service()).await;
+    presence.to_string().contains(user)
+}
+
+/// Reads so many notifications, each after a pause.
+async fn read(device: &mut Device, count: usize, pause: Duration) -> Vec<String> {
+    let mut ids = Vec::with_capacity(count);
+    while ids.len() < count {
+        tokio::time::sleep(pause).await;
+        ids.push(device.expect("notification").await["notification"]["id"].as_str().unwrap().to_owned());
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_connection_that_takes_no_byte_is_closed_and_it_comes_back_without_loss() {
+    let world = World::with_configuration("stall-seconds = 3").await;
+    let token = |user: &str| format!("token={}", person(user));
+    let mut slow = world.connect_narrow(&token("slow")).await;
+    let stalled = world.connect_narrow(&token("stalled")).await;
+    let published = publish_much(&world).await;
+    assert!(is_online(&world, "stalled").await, "it has its time");
+
+    // Twice as long as the other one has, it takes a little at a time.
+    let mut received = read(&mut slow, 60, Duration::from_millis(100)).await;
+    let gone = async {
+        while is_online(&world, "stalled").await {
+            received.extend(read(&mut slow, 1, Duration::from_millis(100)).await);
+        }
+    };
+    in_time("the end of a connection that is not read", gone).await;
+    assert!(is_online(&world, "slow").await, "whoever takes something is not closed");
+    received.extend(read(&mut slow, published.len() - received.len(), Duration::ZERO).await);
+    assert_eq!(received, published, "and loses nothing");
+
+    let cursor = stalled.hello["cursor"].as_str().expect("a cursor");
+    let query = format!("{}&limit=10000&cursor={cursor}", token("stalled"));
+    let mut returned = world.try_connect(&format!("/v1/ws?{query}")).await.expect("it comes back");
+    assert_eq!(read(&mut returned, published.len(), Duration::ZERO).await, published);
 }

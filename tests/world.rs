@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tidings_config::TokenSettings;
 use tidings_http::token::{Grant, mint};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -45,6 +45,8 @@ pub struct World {
     pub http: reqwest::Client,
     address: String,
     arguments: Vec<String>,
+    /// What the server finds in its environment, beside the usual.
+    pub environment: Vec<(&'static str, PathBuf)>,
     server: Option<Child>,
 }
 
@@ -56,14 +58,19 @@ impl World {
 
     /// A server with a configuration file.
     pub async fn with_configuration(toml: &str) -> Self {
+        let mut world = Self::prepared(toml);
+        world.resume().await;
+        world
+    }
+
+    /// The same, before it is started.
+    pub fn prepared(toml: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("tidings.toml");
         std::fs::write(&file, toml).expect("a file");
         let arguments = vec!["--config".to_owned(), file.display().to_string()];
         let (http, address) = (reqwest::Client::new(), String::new());
-        let mut world = Self { directory, http, address, arguments, server: None };
-        world.resume().await;
-        world
+        Self { directory, http, address, arguments, environment: Vec::new(), server: None }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -76,7 +83,8 @@ impl World {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data())
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.resume_with(command).await;
     }
 
@@ -105,6 +113,13 @@ impl World {
     pub async fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill().await.expect("it is killed");
+        }
+    }
+
+    /// Waits until no server uses the directory: one that is killed while it starts may live a moment longer.
+    pub fn released(&self) {
+        if let Ok(lock) = std::fs::File::open(self.data().join("lock")) {
+            lock.lock().expect("it is let go");
         }
     }
 
@@ -209,6 +224,18 @@ impl World {
     /// A device with a token in its `Authorization` header.
     pub async fn connect(&self, token: &str) -> Device {
         self.try_connect(&format!("/v1/ws?token={token}")).await.expect("a device connects")
+    }
+
+    /// The same, with a receive buffer as small as the system has it: what it does not read, the server cannot write.
+    pub async fn connect_narrow(&self, query: &str) -> Device {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        let stream = socket.connect(self.address.parse().expect("an address")).await.expect("it listens");
+        let url = format!("ws://{}/v1/ws?{query}", self.address);
+        let connected = tokio_tungstenite::client_async(url, MaybeTlsStream::Plain(stream)).await;
+        let mut device = Device { socket: connected.expect("it connects").0, hello: Value::Null, next_id: 1 };
+        device.hello = device.expect("hello").await;
+        device
     }
 
     pub async fn try_connect(&self, path: &str) -> Result<Device, tungstenite::Error> {

@@ -6,6 +6,7 @@
 mod token;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -20,6 +21,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the log, the views and the generated secret are.
     pub data_dir: PathBuf,
+    /// Bytes of the disk that are kept free: when there are fewer, nothing more is accepted.
+    pub reserve_bytes: u64,
+    /// How long a connection may take no byte of what is sent before it is closed.
+    pub stall_seconds: NonZeroU32,
     /// What is said on standard error.
     pub log: LogSettings,
     /// Who may come in.
@@ -33,6 +38,8 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             data_dir: PathBuf::from("tidings-data"),
+            reserve_bytes: 64 << 20,
+            stall_seconds: const { NonZeroU32::new(30).unwrap() },
             log: LogSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),

@@ -24,6 +24,7 @@ use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
 use crate::projector::{Kept, Projector, Request};
+use crate::space::Space;
 use crate::sqlite::{Database, reading};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoreError};
@@ -45,6 +46,8 @@ pub struct Options {
     pub people_kept: Option<usize>,
     /// The clock that timers go by; without it, the system's.
     pub clock: Option<Arc<dyn Clock>>,
+    /// Bytes of the disk that are kept free: when there are fewer, nothing more is accepted. 0 for none.
+    pub reserve_bytes: u64,
     /// Recent events whose effects are kept in memory for those who come back; without it, as many as is sensible.
     pub recent_kept: Option<usize>,
 }
@@ -58,6 +61,7 @@ impl Options {
             plugins: Vec::new(),
             people_kept: None,
             clock: None,
+            reserve_bytes: limits::RESERVE_BYTES,
             recent_kept: None,
         }
     }
@@ -141,13 +145,20 @@ impl Engine {
             None => Arc::new(SqliteStore::open(&log_path(&options.data)).await?),
         };
         let (closing_log, closing_projector) = (CancellationToken::new(), CancellationToken::new());
-        let (log, append_task) = Log::open(store, closing_log.clone()).await?;
+        let space = Space::new(&options.data, options.reserve_bytes);
+        let (log, append_task) = Log::open_with(store, space, closing_log.clone()).await?;
         let log_task = TaskTracker::new();
         log_task.spawn(append_task);
 
         // Before anything is served, so that what an earlier process left unsynced is on disk.
         let started = Fact::Started(Started { version: env!("CARGO_PKG_VERSION").to_owned() });
-        log.append(vec![Append { tenant: Tenant::server(), key: None, facts: vec![started] }]).await?;
+        let started = || Append { tenant: Tenant::server(), key: None, facts: vec![started.clone()] };
+        match log.append_from_reserve(vec![started()]).await {
+            Err(LogError::Full) if log.space().drop_ballast() => {
+                log.append_from_reserve(vec![started()]).await?
+            }
+            appended => appended?,
+        };
 
         ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
         let kept = Kept { people: options.people_kept, recent: options.recent_kept };
@@ -271,6 +282,12 @@ impl Engine {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.inner.life.closing_log.is_cancelled() && self.inner.life.failure.borrow().is_none()
+    }
+
+    /// Whether it takes anything new. While the disk is nearly full it does not; reading and delivery go on.
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        self.is_ready() && !self.log().space().is_short()
     }
 
     /// Waits until the engine fails, and says why. Whoever runs it must then exit: what was being written is not known.

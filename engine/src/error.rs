@@ -42,6 +42,9 @@ pub enum Error {
     /// More is waiting than the disk can take. Nothing was done; try again.
     #[error("more is waiting to be written than the disk can take, try again")]
     Busy,
+    /// The disk is full, or nearly. Nothing was done; try again when there is room.
+    #[error("the disk is nearly full, and nothing more is accepted until there is room")]
+    InsufficientStorage,
     /// The log failed meanwhile. Whether it was done is not known; try again with the same idempotency key.
     #[error("it is not known whether this was done, try again with the same idempotency key")]
     OutcomeUnknown,
@@ -91,6 +94,7 @@ impl From<&LogError> for Error {
     fn from(error: &LogError) -> Self {
         match error {
             LogError::Busy => Self::Busy,
+            LogError::Full => Self::InsufficientStorage,
             LogError::OutcomeUnknown => Self::OutcomeUnknown,
             LogError::Closed => Self::Stopping,
             LogError::Store(_) | LogError::Decode(_) => {

@@ -22,7 +22,7 @@ pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
 pub(crate) use person::Person;
 pub use projection::ViewError;
 pub(crate) use projection::{
-    Projection, SharedFold, discard as discard_view, ensure_view, is_damage, path_in as view_path,
+    Folded, Projection, SharedFold, discard as discard_view, ensure_view, is_damage, path_in as view_path,
 };
 pub use replay::Replay;
 pub(crate) use view::{members, published_at};

@@ -47,6 +47,7 @@ mod position;
 mod projector;
 mod query;
 mod resume;
+mod space;
 mod sqlite;
 pub mod store;
 mod subscriber;

@@ -46,6 +46,9 @@ pub const PAGE_MOST: usize = 100;
 pub const MEMBERS_PAGE_MOST: usize = 1_000;
 /// Notifications a filtered page looks at before it is handed out short, with a cursor to go on from.
 pub const SCANNED_PER_PAGE: usize = 5_000;
+/// Bytes of the disk that are kept free when nothing else is said: what the log and the views need to write what was
+/// accepted, and to fold their WALs, several times over.
+pub const RESERVE_BYTES: u64 = 64 << 20;
 /// Channels one connection may watch.
 pub const WATCHES_PER_SUBSCRIBER: usize = 64;
 /// Positions that a device that comes back may have missed at most; beyond that it loads its inbox.

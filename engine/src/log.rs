@@ -17,6 +17,7 @@ use crate::event::codec::DecodeError;
 use crate::event::{Event, Events, Fact, codec};
 use crate::names::Tenant;
 use crate::position::{Cursor, Epoch, Position};
+use crate::space::Space;
 use crate::store::{AppendItem, AppendOutcome, EventStore, KeyClaim, KeyHolder, NewEvent, StoreError};
 
 use ring::Ring;
@@ -58,6 +59,9 @@ pub enum LogError {
     /// More is waiting than the disk can take. Nothing was written.
     #[error("the event log has more to write than it can")]
     Busy,
+    /// The disk is full, or nearly. Nothing was written.
+    #[error("the disk is full")]
+    Full,
     /// The log failed meanwhile: it is not known whether it was written.
     #[error("the event log failed: it is not known whether this was written")]
     OutcomeUnknown,
@@ -86,7 +90,11 @@ struct Shared {
     head: watch::Sender<Position>,
     ring: RwLock<Ring>,
     failed: CancellationToken,
+    space: Space,
 }
+
+/// What is said of commands that there is no room for.
+struct Full;
 
 /// A command, and what the store is to keep of it: encoded by whoever sends it, not by the append task.
 struct Item {
@@ -108,16 +116,27 @@ impl Item {
 struct Submission {
     items: Vec<Item>,
     recorded_at: Timestamp,
-    reply: oneshot::Sender<Vec<Appended>>,
+    /// Whether it is written where nothing else is accepted any more.
+    from_reserve: bool,
+    reply: oneshot::Sender<Result<Vec<Appended>, Full>>,
     /// Its share of the queue's bytes, until it is written.
     _room: OwnedSemaphorePermit,
 }
 
 impl Log {
-    /// Opens the log on a store. The returned future is the append task: it runs until `closing`, and until everything
-    /// that was queued by then is written.
+    /// Opens the log on a store, to be read. See [`open_with`](Self::open_with).
     pub(crate) async fn open(
         store: Arc<dyn EventStore>,
+        closing: CancellationToken,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), LogError> {
+        Self::open_with(store, Space::unwatched(), closing).await
+    }
+
+    /// Opens the log on a store, as far as there is room. The returned future is the append task: it runs until `closing`, and until everything
+    /// that was queued by then is written.
+    pub(crate) async fn open_with(
+        store: Arc<dyn EventStore>,
+        space: Space,
         closing: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), LogError> {
         let head = store.head().await?;
@@ -127,6 +146,7 @@ impl Log {
             head: watch::Sender::new(head.position),
             ring: RwLock::new(Ring::starting_after(head.position)),
             failed: CancellationToken::new(),
+            space,
         });
         let (queue, submissions) = mpsc::channel(QUEUED_COMMANDS);
         let task = append_task(shared.clone(), submissions, closing);
@@ -162,8 +182,22 @@ impl Log {
         self.shared.failed.cancelled().await;
     }
 
+    /// The room there is for it.
+    pub(crate) fn space(&self) -> &Space {
+        &self.shared.space
+    }
+
     /// Appends commands, in order, in one commit. An outcome for each.
     pub(crate) async fn append(&self, commands: Vec<Append>) -> Result<Vec<Appended>, LogError> {
+        self.submit(commands, false).await
+    }
+
+    /// The same for what the engine itself has to say: it is written as long as there is any room at all.
+    pub(crate) async fn append_from_reserve(&self, commands: Vec<Append>) -> Result<Vec<Appended>, LogError> {
+        self.submit(commands, true).await
+    }
+
+    async fn submit(&self, commands: Vec<Append>, from_reserve: bool) -> Result<Vec<Appended>, LogError> {
         if self.shared.failed.is_cancelled() {
             return Err(LogError::Closed);
         }
@@ -172,12 +206,13 @@ impl Log {
             commands.into_iter().map(|command| Item::encode(command, recorded_at)).collect();
         let bytes = items.iter().map(Item::bytes).sum();
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { items, recorded_at, reply, _room: self.room_for(bytes).await? };
+        let room = self.room_for(bytes).await?;
+        let submission = Submission { items, recorded_at, from_reserve, reply, _room: room };
         self.queue.send_timeout(submission, QUEUE_PATIENCE).await.map_err(|error| match error {
             mpsc::error::SendTimeoutError::Timeout(_) => LogError::Busy,
             mpsc::error::SendTimeoutError::Closed(_) => LogError::Closed,
         })?;
-        answer.await.map_err(|_| LogError::OutcomeUnknown)
+        answer.await.map_err(|_| LogError::OutcomeUnknown)?.map_err(|Full| LogError::Full)
     }
 
     /// Waits for a place in the queue, though not for long.
@@ -264,7 +299,10 @@ async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>,
             alarm.disarm();
             return;
         };
-        let group = gather(first, &mut queue);
+        let group = admit(&shared.space, gather(first, &mut queue));
+        if group.is_empty() {
+            continue;
+        }
         if let Err(error) = commit(&shared, group).await {
             tracing::error!(%error, "append failed, no more is accepted");
             return; // dropping the queue tells everybody who waits that the outcome is not known
@@ -285,6 +323,16 @@ fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Subm
     group
 }
 
+/// Refuses what there is no room for.
+fn admit(space: &Space, mut group: Vec<Submission>) -> Vec<Submission> {
+    if space.is_short() {
+        let refused = group.extract_if(.., |submission| !submission.from_reserve);
+        refused.for_each(|submission| drop(submission.reply.send(Err(Full)))); // the caller may have gone
+    }
+    space.will_commit(group.iter().map(Submission::bytes).sum());
+    group
+}
+
 /// One transaction for the whole group; then everybody may see it; then everybody is answered.
 async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreError> {
     let mut items = Vec::new();
@@ -299,7 +347,15 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
         waiting.push((commands, submission.recorded_at, submission.reply));
     }
     let count = items.len();
-    let outcomes = shared.store.append(items).await?;
+    let outcomes = match shared.store.append(items).await {
+        Err(StoreError::Full) => {
+            shared.space.ran_out();
+            tracing::error!("the disk is full: what was to be appended is refused");
+            waiting.into_iter().for_each(|(_, _, reply)| drop(reply.send(Err(Full))));
+            return Ok(());
+        }
+        outcomes => outcomes?,
+    };
     if outcomes.len() != count {
         let wrong = format!("it gave {} outcomes for {count} items", outcomes.len());
         return Err(StoreError::Other(wrong.into()));
@@ -317,7 +373,7 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
     }
     shared.publish(committed);
     for (reply, appended) in answers {
-        let _ = reply.send(appended); // the caller may have gone
+        let _ = reply.send(Ok(appended)); // the caller may have gone
     }
     Ok(())
 }

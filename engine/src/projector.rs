@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
-use crate::inbox::{Counts, Projection, SharedFold, Snapshot, ViewError, effects_of, noted, view_path};
+use crate::inbox::{
+    Counts, Folded, Projection, SharedFold, Snapshot, ViewError, effects_of, noted, view_path,
+};
 use crate::log::{Log, Tail};
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
@@ -32,6 +34,9 @@ const RECENT_KEPT: usize = 65_536;
 const RECALLED: usize = 16_384;
 /// How often counts that broadcasts have changed are told, at most.
 const COUNTS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a batch is tried again that the disk had no room for.
+const UNWRITTEN_EVERY: Duration = Duration::from_millis(250);
 
 /// What the thread is asked.
 pub(crate) enum Request {
@@ -141,7 +146,8 @@ impl Projector {
             let runtime = runtime.map_err(ViewError::Thread)?;
             let recent = runtime.block_on(recall(&log, connection, position, recent_kept))?;
             due.send_replace(projection.next_due()?);
-            let thread = Thread { log, projection, hub, recent, folded, written, due, departures };
+            let unwritten = None;
+            let thread = Thread { log, projection, hub, recent, folded, written, due, departures, unwritten };
             thread.folded.send_replace(position);
             thread.written.send_replace(position);
             let _ = ready.send(()); // whoever starts the engine waits for it
@@ -202,6 +208,9 @@ struct Thread<'c> {
     written: watch::Sender<Position>,
     due: watch::Sender<Option<i64>>,
     departures: mpsc::UnboundedSender<SubscriberId>,
+    /// A batch that the disk has no room for, though it was handed out. Until it is in the view, no other is taken: the
+    /// fold relies on the view for what came before.
+    unwritten: Option<Folded>,
 }
 
 impl Thread<'_> {
@@ -214,11 +223,13 @@ impl Thread<'_> {
     ) -> Result<(), ViewError> {
         let mut counts_tick = tokio::time::interval(COUNTS_EVERY);
         counts_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unwritten_tick = tokio::time::interval(UNWRITTEN_EVERY);
+        unwritten_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut asked = Vec::new();
         loop {
             tokio::select! {
                 () = closing.cancelled() => break,
-                events = tail.next() => self.project(&events?)?,
+                events = tail.next(), if self.unwritten.is_none() => self.project(&events?)?,
                 count = requests.recv_many(&mut asked, REQUESTS_AT_ONCE) => {
                     if count == 0 {
                         break; // the engine was dropped without a shutdown
@@ -229,10 +240,12 @@ impl Thread<'_> {
                     }
                 }
                 Some(id) = departed.recv() => self.depart(id),
+                _ = unwritten_tick.tick(), if self.unwritten.is_some() => self.write_late()?,
                 _ = counts_tick.tick() => self.tell_stale_counts(),
             }
         }
-        while tail.position() < self.log.head() {
+        // What the disk has no room for is projected at the next start.
+        while tail.position() < self.log.head() && self.unwritten.is_none() {
             self.project(&tail.next().await?)?;
         }
         self.hub.close();
@@ -247,12 +260,42 @@ impl Thread<'_> {
         }
         // After the mailboxes: whoever is answered at a position has been sent everything up to it.
         self.folded.send_replace(self.projection.fold().position());
-        self.projection.write(&folded)?;
+        if self.write(&folded)? {
+            self.recent.extend(folded.effects);
+        } else {
+            tracing::error!("the disk has no room for the inbox view: what comes next has to wait");
+            self.recent.extend(folded.effects.clone());
+            self.unwritten = Some(folded);
+        }
+        Ok(())
+    }
+
+    /// Whether the disk had room for a batch.
+    fn write(&self, folded: &Folded) -> Result<bool, ViewError> {
+        let mut written = self.projection.write(folded);
+        if written.as_ref().is_err_and(ViewError::is_full) {
+            self.log.space().ran_out();
+            if self.log.space().drop_ballast() {
+                written = self.projection.write(folded);
+            }
+        }
+        match written {
+            Err(error) if error.is_full() => return Ok(false),
+            written => written?,
+        }
         if folded.changes_timers() {
             self.due.send_replace(self.projection.next_due()?);
         }
         self.written.send_replace(self.projection.fold().position());
-        self.recent.extend(folded.effects);
+        Ok(true)
+    }
+
+    fn write_late(&mut self) -> Result<(), ViewError> {
+        if let Some(folded) = self.unwritten.take()
+            && !self.write(&folded)?
+        {
+            self.unwritten = Some(folded);
+        }
         Ok(())
     }
 

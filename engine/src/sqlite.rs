@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub(crate) use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 
 /// Jobs that may wait for a connection. A caller beyond that waits its turn.
 const QUEUED_JOBS: usize = 1_024;
@@ -20,6 +21,9 @@ const QUEUED_JOBS: usize = 1_024;
 const PREPARED_STATEMENTS: usize = 64;
 /// How long a connection waits for another process's lock, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Frames of a WAL after which it is folded into the file: SQLite's own default, 4 MiB.
+const FRAMES_PER_CHECKPOINT: i32 = 1_000;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -129,6 +133,22 @@ pub(crate) fn on_thread<T: Send + 'static>(
     Thread { handle, result }
 }
 
+/// Folds the WAL into the file, after a commit. SQLite does the same by itself, but says nothing when it fails: after an
+/// fsync that failed once, the next one succeeds although what was to be synced is lost, and the WAL would be overwritten.
+fn checkpoint(wal: &Wal, frames: i32) -> rusqlite::Result<()> {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+    if frames < FRAMES_PER_CHECKPOINT {
+        return Ok(());
+    }
+    match wal.checkpoint() {
+        // The WAL grows meanwhile; the next commit tries again.
+        Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull)) => {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 #[allow(unsafe_code)]
 fn lend<T>(runtime: &Handle, connection: &mut SqliteConnection, body: impl FnOnce(&Connection) -> T) -> T {
     let mut locked = runtime
@@ -141,6 +161,7 @@ fn lend<T>(runtime: &Handle, connection: &mut SqliteConnection, body: impl FnOnc
     let borrowed = unsafe { Connection::from_handle(handle.as_ptr()) }
         .unwrap_or_else(|error| panic!("an open handle can be borrowed: {error}"));
     borrowed.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    borrowed.wal_hook(Some(checkpoint));
     body(&borrowed)
 }
 

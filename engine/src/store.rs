@@ -29,7 +29,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// Appends items, in their order, in one transaction. An outcome for each item.
     ///
     /// # Errors
-    /// After an error it is *not known* whether anything was written. The caller must stop and reopen the store.
+    /// After [`StoreError::Full`] nothing was written, and the store can still be used. After any other error it is
+    /// *not known* whether anything was written: the caller must stop and reopen the store.
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>>;
 
     /// The events after a position, at most `limit` of them, in order. Fewer, though at least one if there is any, when
@@ -218,6 +219,9 @@ pub enum StoreError {
     /// A migration failed.
     #[error("the event log's database cannot be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// There is no room for it. Nothing was written.
+    #[error("there is no room for it where the event log is kept")]
+    Full,
     /// A setting that durability depends on did not take.
     #[error("the event log's database must run with {expected}, but runs with {found}")]
     NotDurable {

@@ -24,6 +24,9 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// The exit code of a server that failed while it served: EX_IOERR of sysexits.h, as it is the disk that fails.
+const ENGINE_FAILED: u8 = 74;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<serve::Failed>() { ExitCode::from(ENGINE_FAILED) } else { ExitCode::FAILURE }
         }
     }
 }

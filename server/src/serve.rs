@@ -32,6 +32,11 @@ pub(crate) struct Server {
     transports: JoinHandle<anyhow::Result<()>>,
 }
 
+/// The engine failed while it served.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; start again to recover")]
+pub(crate) struct Failed(Arc<str>);
+
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;
     let server = Server::start(&settings).await?;
@@ -85,9 +90,11 @@ impl Server {
         let http = Http::bind(settings.listen, tokens).await;
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
+        let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
+        options.reserve_bytes = settings.reserve_bytes;
         let engine = Engine::start(options).await?;
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
@@ -111,7 +118,7 @@ impl Server {
                 // What was being written is not known: nothing may be answered any more, and nothing be drained.
                 tracing::error!(%reason, "stopping at once");
                 self.shutdown.cancel();
-                bail!("{reason}; start again to recover")
+                bail!(Failed(reason))
             }
             ended = &mut self.transports => match ended {
                 Ok(Ok(())) => bail!("the transports ended without being told to"),

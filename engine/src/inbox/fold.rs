@@ -83,7 +83,7 @@ pub(crate) struct Superseded {
 }
 
 /// What an event meant for those who are connected.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// A notification goes out, and takes the place of others; or it is updated or retracted.
     Addressed(Arc<Event>, Vec<Superseded>),

@@ -3,6 +3,7 @@
 //! Used by one thread, which owns the view's connection. Hands out what an event means for those who are connected, but
 //! knows nobody who is.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -58,6 +59,15 @@ impl ViewError {
     pub(crate) fn is_damage(&self) -> bool {
         matches!(self, Self::Database(error) if is_damage(error))
     }
+
+    /// Whether the disk had no room. Nothing was written.
+    pub(crate) fn is_full(&self) -> bool {
+        let code = match self {
+            Self::Database(error) => error.sqlite_error_code(),
+            _ => None,
+        };
+        code == Some(rusqlite::ErrorCode::DiskFull)
+    }
 }
 
 /// Whether an error of the view's database says that it is damaged, not that the disk or the system is in trouble.
@@ -105,6 +115,8 @@ pub(crate) struct Projection<'c> {
     connection: &'c Connection,
     fold: SharedFold,
     people_kept: usize,
+    /// Whether a batch waits to be written, so that memory alone has what it changed.
+    is_behind: Cell<bool>,
 }
 
 /// A batch that was folded and is not written yet.
@@ -125,7 +137,7 @@ impl<'c> Projection<'c> {
     pub(crate) fn load(connection: &'c Connection, fold: SharedFold) -> Result<Self, ViewError> {
         let position = view::checkpoint(connection).map_or(Position(0), |checkpoint| checkpoint.position);
         *fold.write() = Fold::loaded(position, view::load_shared_streams(connection)?);
-        Ok(Self { connection, fold, people_kept: PEOPLE_KEPT })
+        Ok(Self { connection, fold, people_kept: PEOPLE_KEPT, is_behind: Cell::new(false) })
     }
 
     /// Keeps fewer people in memory, so that tests meet those who were forgotten.
@@ -151,14 +163,23 @@ impl<'c> Projection<'c> {
 
     /// Writes a batch, with its checkpoint, in one transaction.
     pub(crate) fn write(&self, folded: &Folded) -> Result<(), ViewError> {
+        self.is_behind.set(true);
         view::write(self.connection, &self.fold.read(), &folded.changes, &folded.effects)?;
-        self.fold.write().forget(self.people_kept);
+        self.is_behind.set(false);
+        self.forget();
         Ok(())
     }
 
     /// When the next timer is due, in milliseconds since 1970.
     pub(crate) fn next_due(&self) -> Result<Option<i64>, ViewError> {
         Ok(timers::next_due(self.connection)?)
+    }
+
+    /// Forgets people who are not used, if the view has all that they have.
+    fn forget(&self) {
+        if !self.is_behind.get() {
+            self.fold.write().forget(self.people_kept);
+        }
     }
 
     /// Brings people into memory.
@@ -186,7 +207,7 @@ impl<'c> Projection<'c> {
     pub(crate) fn snapshot(&self, key: &UserKey) -> Result<Snapshot, ViewError> {
         self.bring(std::iter::once(key.clone()))?;
         let snapshot = Snapshot::of(&self.fold.read(), key).ok_or(ViewError::Closed);
-        self.fold.write().forget(self.people_kept);
+        self.forget();
         snapshot
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
@@ -88,7 +88,8 @@ impl EventStore for SqliteStore {
         async move {
             let (forget_before, forgot_at) = (self.forget_before(), self.forgot_at.clone());
             let job = move |connection: &Connection| {
-                let (outcomes, forgotten) = append(connection, &items, forget_before)?;
+                let appended = append(connection, &items, forget_before);
+                let (outcomes, forgotten) = appended.map_err(|error| full_or(error, connection))?;
                 if forgotten < FORGET_AT_ONCE && forget_before.is_some() {
                     forgot_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
                 }
@@ -181,6 +182,20 @@ impl EventStore for SqliteStore {
             self.readers.call(job).await?
         }
         .boxed()
+    }
+}
+
+/// What a failed append means, once its transaction is over. A disk without room refuses a frame of the WAL before the
+/// one that commits is whole, and before any fsync: no reader and no recovery takes such frames for a commit, and the
+/// next append overwrites them.
+fn full_or(error: StoreError, connection: &Connection) -> StoreError {
+    match &error {
+        StoreError::Database(cause)
+            if cause.sqlite_error_code() == Some(ErrorCode::DiskFull) && connection.is_autocommit() =>
+        {
+            StoreError::Full
+        }
+        _ => error,
     }
 }
 

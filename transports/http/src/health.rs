@@ -19,7 +19,11 @@ async fn live() -> Response {
 
 async fn ready(State(context): State<Context>) -> Response {
     let is_ready = context.engine.is_ready() && !context.shutdown.is_cancelled();
-    let (status, text) =
-        if is_ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let (status, text) = match (is_ready, context.engine.is_accepting()) {
+        (true, true) => (StatusCode::OK, "ready"),
+        // Reading and delivery go on: whoever sent its users elsewhere would only take these from them.
+        (true, false) => (StatusCode::OK, "read-only"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
     (status, Json(json!({ "status": text, "position": context.engine.log().head() }))).into_response()
 }

@@ -20,7 +20,7 @@ pub mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -69,7 +69,11 @@ pub struct Http {
     listener: TcpListener,
     tokens: Arc<Tokens>,
     mounted: Vec<Box<dyn Routes>>,
+    stall_patience: Duration,
 }
+
+/// How long a client may not take a single byte of what is sent, when nothing else is said.
+const STALL_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Http {
     /// Listens on an address; port 0 takes a free one.
@@ -78,7 +82,14 @@ impl Http {
     /// When the address cannot be used.
     pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, tokens: Arc::new(tokens), mounted: Vec::new() })
+        Ok(Self { listener, tokens: Arc::new(tokens), mounted: Vec::new(), stall_patience: STALL_PATIENCE })
+    }
+
+    /// Gives up a connection of whatever kind that takes no byte of what is sent for so long.
+    #[must_use]
+    pub fn giving_up_after(mut self, patience: Duration) -> Self {
+        self.stall_patience = patience;
+        self
     }
 
     /// Mounts another transport.
@@ -107,14 +118,14 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, mounted } = *self;
+        let Self { listener, tokens, mounted, stall_patience } = *self;
         let connections = TaskTracker::new();
         let context =
             Context { engine, tokens, shutdown: shutdown.clone(), connections: connections.clone() };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let router = mounted.fold(router(context.clone()), Router::merge);
         async move {
-            server::serve(listener, router, connections, shutdown).await;
+            server::serve(listener, router, connections, shutdown, stall_patience).await;
             Ok(())
         }
         .boxed()

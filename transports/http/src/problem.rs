@@ -144,6 +144,9 @@ impl From<Error> for Problem {
                 of("rule-failed", "A routing rule failed", StatusCode::INTERNAL_SERVER_ERROR)
             }
             Error::Busy => of("busy", "More is waiting than can be written", StatusCode::SERVICE_UNAVAILABLE),
+            Error::InsufficientStorage => {
+                of("insufficient-storage", "The disk is nearly full", StatusCode::INSUFFICIENT_STORAGE)
+            }
             Error::OutcomeUnknown => of(
                 "outcome-unknown",
                 "It is not known whether this was done",
@@ -182,7 +185,7 @@ impl IntoResponse for Problem {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
             }
             _ => {}

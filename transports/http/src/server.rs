@@ -13,8 +13,10 @@ use tokio_util::task::TaskTracker;
 
 /// How long a client may take for its headers, and how long a kept-alive connection may be idle.
 const HEADER_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a client may not take a single byte of what is sent.
-const STALL_PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that wait in a socket before the system has sent them. By default they are up to 4 MiB, and only when a third of
+/// that has gone does the system say that a byte was taken: a slow client would be given up for one that has stopped.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 16 << 10;
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections may take to end after the shutdown began.
@@ -26,6 +28,7 @@ pub(crate) async fn serve(
     router: Router,
     connections: TaskTracker,
     shutdown: CancellationToken,
+    stall_patience: Duration,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -34,6 +37,7 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
+                let stream = stalling(stream, stall_patience);
                 connections.spawn(serve_connection(stream, router.clone(), shutdown.clone()));
             }
             Err(error) => {
@@ -48,21 +52,24 @@ pub(crate) async fn serve(
     }
 }
 
-/// A connection that fails once nothing can be written to it for [`STALL_PATIENCE`]: whoever reads slowly is served
-/// slowly, whoever does not read at all is given up.
-fn stalling(stream: TcpStream) -> TimeoutStream<TcpStream> {
+/// A connection that fails once nothing can be written to it for so long: whoever reads slowly is served slowly, whoever
+/// does not read at all is given up.
+fn stalling(stream: TcpStream, patience: Duration) -> TimeoutStream<TcpStream> {
+    // A socket that refuses either is slower, not wrong.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(STALL_PATIENCE));
+    stream.set_write_timeout(Some(patience));
     stream
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    let _ = stream.set_nodelay(true); // a socket that refuses is slower, not wrong
+async fn serve_connection(stream: TimeoutStream<TcpStream>, router: Router, shutdown: CancellationToken) {
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_PATIENCE)
-        .serve_connection(TokioIo::new(Box::pin(stalling(stream))), service)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {

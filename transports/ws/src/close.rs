@@ -19,6 +19,8 @@ pub const NOT_UTF8: Close = Close { code: 1007, reason: "expected UTF-8" };
 pub const TOO_LARGE: Close = Close { code: 1009, reason: "the frame is too large" };
 /// The server stops, or starts anew: connect again, to wherever the address leads by then.
 pub const STOPPING: Close = Close { code: 1012, reason: "the server is stopping" };
+/// The user comes in for the first time, or with other roles, and the disk is too full to note it.
+pub const NO_ROOM: Close = Close { code: 1013, reason: "the disk is nearly full" };
 /// Something failed inside.
 pub const INTERNAL: Close = Close { code: 1011, reason: "something failed inside" };
 /// There is no valid token, or it has ended: come back with another.

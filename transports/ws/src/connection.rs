@@ -50,6 +50,7 @@ impl Connection {
             context.engine.subscribe(&identity, wishes.opening("ws")).await.map_err(|error| match error {
                 Error::Forbidden { .. } => close::FORBIDDEN,
                 Error::Stopping => close::STOPPING,
+                Error::InsufficientStorage => close::NO_ROOM,
                 _ => close::INTERNAL,
             })?;
         Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber })
@@ -64,9 +65,16 @@ impl Connection {
     }
 
     async fn serve(&mut self, socket: &mut Socket) -> End {
-        match self.converse(socket).await {
-            Ok(never) => match never {},
-            Err(end) => end,
+        let shutdown = self.context.shutdown.clone();
+        let expiry = expiry(self.identity.expires_at);
+        // Beside everything else, so that neither waits for a client that is slow to take what is written.
+        tokio::select! {
+            conversed = self.converse(socket) => match conversed {
+                Ok(never) => match never {},
+                Err(end) => end,
+            },
+            () = expiry => End::Close(close::UNAUTHORIZED),
+            () = shutdown.cancelled() => End::Close(close::STOPPING),
         }
     }
 
@@ -75,10 +83,8 @@ impl Connection {
             .write(message::hello(&self.identity, self.subscriber.hello(), HEARTBEAT_EVERY.as_secs()))
             .await?;
         let encoding = self.context.engine.json().clone();
-        let shutdown = self.context.shutdown.clone();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
         let mut heard = Instant::now();
-        let mut expiry = std::pin::pin!(expiry(self.identity.expires_at));
         // One command at a time: while it runs, nothing is read, and deliveries go on.
         let mut running: Option<BoxFuture<'static, String>> = None;
         loop {
@@ -111,8 +117,6 @@ impl Connection {
                     let cursor = self.context.engine.log().cursor(self.subscriber.settle());
                     socket.write_heartbeat(message::heartbeat(&cursor)).await?;
                 }
-                () = &mut expiry => return Err(End::Close(close::UNAUTHORIZED)),
-                () = shutdown.cancelled() => return Err(End::Close(close::STOPPING)),
             }
         }
     }
@@ -133,6 +137,6 @@ async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
 
 /// The last message of a connection that we close.
 pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
-    let may_return = close == close::STOPPING || close == close::INTERNAL;
+    let may_return = [close::STOPPING, close::NO_ROOM, close::INTERNAL].contains(&close);
     message::closing(close, cursor, may_return.then(|| some_moment(RETRY_WITHIN_MS)))
 }

@@ -11,8 +11,6 @@ use tungstenite::error::ProtocolError;
 
 use crate::close::{self, Close};
 
-/// How long a single message may take before the connection is given up.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the goodbye may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -51,9 +49,9 @@ impl Socket {
         }
     }
 
-    /// Writes one message.
+    /// Writes one message, however long that takes: the transport below gives up a connection that takes no byte.
     pub(crate) async fn write(&mut self, text: String) -> Result<(), Gone> {
-        in_time(WRITE_PATIENCE, self.0.send(Message::Text(text.into()))).await
+        self.0.send(Message::Text(text.into())).await.map_err(|_| Gone)
     }
 
     /// Writes everything in a parcel with one flush. The bytes are shared with everybody else who gets them.
@@ -61,18 +59,15 @@ impl Socket {
         for delivery in parcel.deliveries() {
             let bytes = delivery.encoded(encoding).clone();
             let Ok(text) = Utf8Bytes::try_from(bytes) else { continue }; // JSON is UTF-8
-            in_time(WRITE_PATIENCE, self.0.feed(Message::Text(text))).await?;
+            self.0.feed(Message::Text(text)).await.map_err(|_| Gone)?;
         }
-        in_time(WRITE_PATIENCE, self.0.flush()).await
+        self.0.flush().await.map_err(|_| Gone)
     }
 
     /// Writes a heartbeat, and asks for a sign of life.
     pub(crate) async fn write_heartbeat(&mut self, text: String) -> Result<(), Gone> {
-        in_time(WRITE_PATIENCE, async {
-            self.0.feed(Message::Text(text.into())).await?;
-            self.0.send(Message::Ping(Vec::new().into())).await
-        })
-        .await
+        self.0.feed(Message::Text(text.into())).await.map_err(|_| Gone)?;
+        self.0.send(Message::Ping(Vec::new().into())).await.map_err(|_| Gone)
     }
 
     /// Says goodbye: a last message, then the close frame.
@@ -96,15 +91,5 @@ fn broken(error: axum::Error) -> Incoming {
         Some(WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::Closed,
         Some(WebSocketError::Protocol(_)) => Incoming::Broken(close::NOT_WEBSOCKET),
         _ => Incoming::Closed,
-    }
-}
-
-async fn in_time(
-    patience: Duration,
-    write: impl Future<Output = Result<(), axum::Error>>,
-) -> Result<(), Gone> {
-    match tokio::time::timeout(patience, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Gone),
     }
 }
