@@ -60,7 +60,7 @@ pub enum LogError {
     #[error("the event log has more to write than it can")]
     Busy,
     /// The disk is full, or nearly. Nothing was written.
-    #[error("the disk is full")]
+    #[error("the disk of the data directory is full")]
     Full,
     /// The log failed meanwhile: it is not known whether it was written.
     #[error("the event log failed: it is not known whether this was written")]
