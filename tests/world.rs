@@ -79,13 +79,21 @@ impl World {
 
     /// Starts the server again, on what it left.
     pub async fn resume(&mut self) {
+        let command = self.serve();
+        self.resume_with(command).await;
+    }
+
+    /// The command that starts the server.
+    pub fn serve(&self) -> Command {
         let mut command = Command::new(binary());
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data())
             .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.resume_with(command).await;
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("TIDINGS_SECRET", SECRET)
+            .kill_on_drop(true);
+        command
     }
 
     /// Starts the server by a command of one's own.

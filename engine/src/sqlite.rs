@@ -3,6 +3,7 @@
 //! An awaited sqlx statement costs two thread hops; work that is sent here as one closure pays them once, however many
 //! statements it runs. The only unsafe code of the engine is in this file.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub(crate) use rusqlite::Connection;
+use rusqlite::Transaction;
 use rusqlite::hooks::Wal;
 
 /// Jobs that may wait for a connection. A caller beyond that waits its turn.
@@ -133,20 +135,31 @@ pub(crate) fn on_thread<T: Send + 'static>(
     Thread { handle, result }
 }
 
+thread_local! {
+    /// What failed while the WAL was folded after the last commit. SQLite itself then only says that something did.
+    static FOLDING_FAILED: RefCell<Option<rusqlite::Error>> = const { RefCell::new(None) };
+}
+
+/// Commits; an error is the commit's, or that of folding the WAL afterwards.
+pub(crate) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+    let committed = transaction.commit();
+    FOLDING_FAILED.take().map_or(committed, Err)
+}
+
 /// Folds the WAL into the file, after a commit. SQLite does the same by itself, but says nothing when it fails: after an
 /// fsync that failed once, the next one succeeds although what was to be synced is lost, and the WAL would be overwritten.
-fn checkpoint(wal: &Wal, frames: i32) -> rusqlite::Result<()> {
+fn fold_wal(wal: &Wal, frames: i32) -> rusqlite::Result<()> {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
     if frames < FRAMES_PER_CHECKPOINT {
         return Ok(());
     }
-    match wal.checkpoint() {
-        // The WAL grows meanwhile; the next commit tries again.
-        Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull)) => {
-            Ok(())
-        }
-        done => done,
+    let Err(error) = wal.checkpoint() else { return Ok(()) };
+    // The WAL grows meanwhile; the next commit tries again.
+    if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull)) {
+        return Ok(());
     }
+    FOLDING_FAILED.set(Some(error));
+    Err(rusqlite::Error::ExecuteReturnedResults) // any will do: it becomes SQLITE_ERROR
 }
 
 #[allow(unsafe_code)]
@@ -161,7 +174,7 @@ fn lend<T>(runtime: &Handle, connection: &mut SqliteConnection, body: impl FnOnc
     let borrowed = unsafe { Connection::from_handle(handle.as_ptr()) }
         .unwrap_or_else(|error| panic!("an open handle can be borrowed: {error}"));
     borrowed.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
-    borrowed.wal_hook(Some(checkpoint));
+    borrowed.wal_hook(Some(fold_wal));
     body(&borrowed)
 }
 

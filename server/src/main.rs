@@ -22,8 +22,8 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
-/// The exit code of a server that failed while it served: EX_IOERR of sysexits.h, as it is the disk that fails.
-const ENGINE_FAILED: u8 = 74;
+/// The exit code of a server whose disk fails: EX_IOERR of sysexits.h.
+const DISK_FAILED: u8 = 74;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<serve::Failed>() { ExitCode::from(ENGINE_FAILED) } else { ExitCode::FAILURE }
+            if serve::is_of_the_disk(&error) { ExitCode::from(DISK_FAILED) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tidings_config::Settings;
 use tidings_engine::plugin::Plugin;
+use tidings_engine::store::StoreError;
 use tidings_engine::transport::Transport;
-use tidings_engine::{Engine, Options};
+use tidings_engine::{Engine, Options, StartError};
 use tidings_http::Http;
 use tidings_http::token::Tokens;
 use tidings_sse::EventStreams;
@@ -36,6 +37,15 @@ pub(crate) struct Server {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; start again to recover")]
 pub(crate) struct Failed(Arc<str>);
+
+/// Whether a server could not start or go on because of what the disk said.
+pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
+    error.is::<Failed>()
+        || matches!(
+            error.downcast_ref(),
+            Some(StartError::Log(_) | StartError::Store(StoreError::Database(_)) | StartError::View(_))
+        )
+}
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;

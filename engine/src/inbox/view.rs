@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::notification::encode;
 use crate::position::{Epoch, Offset, Position, StreamId};
-use crate::sqlite::Connection;
+use crate::sqlite::{Connection, commit};
 
 /// Of the schema and of the fold. A view of another version is rebuilt.
 const VERSION: i64 = 2;
@@ -31,7 +31,7 @@ pub(super) fn create(connection: &Connection, epoch: &Epoch) -> rusqlite::Result
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute("INSERT INTO checkpoint VALUES (1, ?1, ?2, 0)", params![VERSION, epoch.as_str()])?;
-    transaction.commit()
+    commit(transaction)
 }
 
 /// How far the view has come; `None` when it is not a view of this version.
@@ -116,7 +116,7 @@ pub(super) fn write(
         write_reading(&transaction, fold, key, *stream)?;
     }
     transaction.prepare_cached("UPDATE checkpoint SET position = ?1")?.execute([fold.position().sql()])?;
-    transaction.commit()
+    commit(transaction)
 }
 
 fn write_notification(connection: &Connection, event: &Event) -> rusqlite::Result<()> {

@@ -20,7 +20,7 @@ use super::{
 use crate::event::Entry;
 use crate::names::Tenant;
 use crate::position::{Epoch, Offset, Position, StreamId};
-use crate::sqlite::{Closed, Connection, Database, reading, writing};
+use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -79,7 +79,20 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     if journal != "wal" {
         return Err(StoreError::NotDurable { expected: "journal_mode=wal", found: journal });
     }
-    Ok(())
+    sync_what_was_recovered(connection)
+}
+
+/// Folds what an earlier process left in the WAL into the file, and syncs it. It was read from memory, and after an fsync
+/// that failed the disk may never have had it: written anew it is synced, or the error is seen, before anything is built
+/// on it.
+fn sync_what_was_recovered(connection: &Connection) -> Result<(), StoreError> {
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!("the disk has no room to fold the write-ahead log into the event log");
+            Ok(())
+        }
+        folded => Ok(folded?),
+    }
 }
 
 impl EventStore for SqliteStore {
@@ -204,7 +217,7 @@ fn append(
         let mut forget = transaction.prepare_cached(include_str!("sqlite/forget_keys.sql"))?;
         forgotten = forget.execute(params![before, FORGET_AT_ONCE as i64])?;
     }
-    transaction.commit()?; // fsync before anybody is answered: promise 1
+    commit(transaction)?; // fsync before anybody is answered: promise 1
     Ok((outcomes, forgotten))
 }
 
