@@ -10,6 +10,7 @@ mod http;
 mod live;
 mod privacy;
 mod rebuild;
+mod restore;
 mod resume;
 mod slow;
 mod sse;

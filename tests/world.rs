@@ -101,6 +101,17 @@ impl World {
         self.server = Some(server);
     }
 
+    /// What a server writes to its log of errors while it starts and stops, on what is there.
+    pub async fn errors_of_a_start(&mut self) -> String {
+        let file = self.directory.path().join("errors");
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data());
+        command.args(&self.arguments).stderr(std::fs::File::create(&file).expect("a file"));
+        self.resume_with(command).await;
+        assert!(self.stop().await.success());
+        std::fs::read_to_string(&file).expect("it was written")
+    }
+
     /// Kills the server as a power switch would, as far as a process can be.
     pub async fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {

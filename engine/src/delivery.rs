@@ -9,11 +9,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::epochs::Epochs;
 use crate::event::{Event, Fact, Mark, Selection};
 use crate::inbox::Counts;
 use crate::names::Channel;
 use crate::notification::{NotificationId, encode};
-use crate::position::{Cursor, Epoch, Position};
+use crate::position::{Cursor, Position};
 
 /// Encodings a server can have at a time: the native one, and one for each dialect.
 pub const ENCODINGS_MOST: usize = 8;
@@ -176,9 +177,9 @@ impl Parcel {
 }
 
 /// The native encoding: one JSON object, its `type` first. Shared by WebSocket and everything else that speaks JSON.
-pub(crate) fn to_json(epoch: &Epoch, message: &Message) -> Bytes {
+pub(crate) fn to_json(epochs: &Epochs, message: &Message) -> Bytes {
     let (kind, position) = (message.kind(), message.position());
-    let place = Place { position, cursor: Cursor { epoch: epoch.clone(), position } };
+    let place = Place { position, cursor: epochs.cursor(position) };
     let json = match message {
         Message::Notification { event, counts } => {
             let document = std::str::from_utf8(event.document()).unwrap_or("null");

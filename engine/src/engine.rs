@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event::{Fact, Started};
 use crate::hub::{SubscriberId, Subscription};
 use crate::inbox::{ViewError, discard_view, ensure_view, is_damage, view_path};
+use crate::known_head;
 use crate::limits;
 use crate::log::{Append, Log, LogError};
 use crate::names::{Channel, Tenant};
@@ -129,6 +130,7 @@ impl Engine {
         };
         let (closing_log, closing_projector) = (CancellationToken::new(), CancellationToken::new());
         let (log, append_task) = Log::open(store, closing_log.clone()).await?;
+        known_head::compare(&options.data, &log);
         let log_task = TaskTracker::new();
         log_task.spawn(append_task);
 
@@ -150,11 +152,13 @@ impl Engine {
         let failure = watch::Sender::new(None);
         let projector_task = TaskTracker::new();
         projector_task.spawn(watch_over(options.data.clone(), log.clone(), projecting, failure.clone()));
+        let (epochs, head) = (log.epochs().clone(), log.heads());
+        projector_task.spawn(known_head::keep(options.data.clone(), epochs, head, closing_projector.clone()));
 
         let view =
             Database::open("tidings-view-read", &reading(&view_path(&options.data)), VIEW_READERS).await;
-        let epoch = log.epoch().clone();
-        let json = Encoding::new(0, move |message| to_json(&epoch, message));
+        let epochs = log.epochs().clone();
+        let json = Encoding::new(0, move |message| to_json(&epochs, message));
         let inner = Inner {
             data: options.data,
             log,

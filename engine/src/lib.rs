@@ -32,11 +32,13 @@ pub mod conformance;
 pub mod delivery;
 mod draft;
 mod engine;
+mod epochs;
 mod error;
 pub mod event;
 pub mod hub;
 pub mod inbox;
 pub mod input;
+mod known_head;
 pub mod limits;
 pub mod log;
 mod names;
@@ -56,6 +58,7 @@ pub use audience::Audience;
 pub use cloudevent::{CloudEvent, Publication};
 pub use draft::Draft;
 pub use engine::{Engine, Options, StartError, rebuild};
+pub use epochs::{Epochs, EpochsError};
 pub use error::Error;
 pub use names::{
     Channel, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role, SessionId, Tag, Tenant,

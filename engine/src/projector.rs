@@ -120,7 +120,7 @@ impl Projector {
             Self { fold: fold.clone(), folded: folded.subscribe(), written: written.subscribe(), requests };
         let (ready, loaded) = oneshot::channel();
         let body = move |connection: &Connection| -> Result<(), ViewError> {
-            let mut projection = Projection::load(connection, fold)?;
+            let mut projection = Projection::load(connection, log.epochs().clone(), fold)?;
             let recent_kept = kept.recent.unwrap_or(RECENT_KEPT);
             if let Some(people) = kept.people {
                 projection = projection.keeping(people);

@@ -112,7 +112,7 @@ impl Engine {
     fn position_of(&self, up_to: &UpTo) -> Result<Position, Error> {
         let position = match up_to {
             UpTo::Position(position) => *position,
-            UpTo::Cursor(cursor) if cursor.epoch == *self.log().epoch() => cursor.position,
+            UpTo::Cursor(cursor) if self.log().epochs().hold(cursor) => cursor.position,
             UpTo::Cursor(_) => {
                 return Err(Error::field("upTo", "expected a cursor of this log, got one of another"));
             }

@@ -13,6 +13,7 @@ use sqlx::sqlite::SqliteSynchronous;
 use super::fold::{Changes, Effect, Fold};
 use super::page::Snapshot;
 use super::{load, view};
+use crate::epochs::Epochs;
 use crate::event::Events;
 use crate::log::{Log, TailError};
 use crate::names::{Channel, UserKey};
@@ -103,6 +104,7 @@ impl SharedFold {
 /// The fold and the view it is kept in.
 pub(crate) struct Projection<'c> {
     connection: &'c Connection,
+    epochs: Epochs,
     fold: SharedFold,
     people_kept: usize,
 }
@@ -115,10 +117,14 @@ pub(crate) struct Folded {
 
 impl<'c> Projection<'c> {
     /// Loads what has to be in memory from a view.
-    pub(crate) fn load(connection: &'c Connection, fold: SharedFold) -> Result<Self, ViewError> {
+    pub(crate) fn load(
+        connection: &'c Connection,
+        epochs: Epochs,
+        fold: SharedFold,
+    ) -> Result<Self, ViewError> {
         let position = view::checkpoint(connection).map_or(Position(0), |checkpoint| checkpoint.position);
         *fold.write() = Fold::loaded(position, view::load_shared_streams(connection)?);
-        Ok(Self { connection, fold, people_kept: PEOPLE_KEPT })
+        Ok(Self { connection, epochs, fold, people_kept: PEOPLE_KEPT })
     }
 
     /// Keeps fewer people in memory, so that tests meet those who were forgotten.
@@ -145,7 +151,8 @@ impl<'c> Projection<'c> {
 
     /// Writes a batch, with its checkpoint, in one transaction.
     pub(crate) fn write(&self, folded: &Folded) -> Result<(), ViewError> {
-        view::write(self.connection, &self.fold.read(), &folded.changes, &folded.effects)?;
+        let reached = self.epochs.cursor(self.fold.read().position());
+        view::write(self.connection, &self.fold.read(), &reached, &folded.changes, &folded.effects)?;
         self.fold.write().forget(self.people_kept);
         Ok(())
     }
@@ -233,7 +240,7 @@ async fn is_usable(path: &Path, log: &Log) -> bool {
     };
     let thread = on_thread("tidings-view-check", connection, view::checkpoint);
     let Ok(Some(checkpoint)) = thread.ended().await else { return false };
-    checkpoint.epoch == *log.epoch() && checkpoint.position <= log.head()
+    log.epochs().hold(&checkpoint) && checkpoint.position <= log.head()
 }
 
 /// Builds a view up to the head of the log, as it is now.
@@ -243,11 +250,11 @@ async fn build(
     mut progress: impl FnMut(Position) + Send + 'static,
 ) -> Result<(), ViewError> {
     let connection = writing(path, SqliteSynchronous::Normal).connect().await?;
-    let (mut tail, head, epoch) = (log.tail(Position(0)), log.head(), log.epoch().clone());
+    let (mut tail, head, epochs) = (log.tail(Position(0)), log.head(), log.epochs().clone());
     let runtime = tokio::runtime::Handle::current();
     let thread = on_thread("tidings-rebuild", connection, move |connection| -> Result<(), ViewError> {
-        view::create(connection, &epoch)?;
-        let projection = Projection::load(connection, SharedFold::default())?;
+        view::create(connection, &epochs.cursor(Position(0)))?;
+        let projection = Projection::load(connection, epochs, SharedFold::default())?;
         while tail.position() < head {
             let folded = projection.apply(&runtime.block_on(tail.next())?)?;
             projection.write(&folded)?;

@@ -11,7 +11,7 @@ use super::stream::SharedStream;
 use crate::event::Event;
 use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::notification::encode;
-use crate::position::{Epoch, Offset, Position, StreamId};
+use crate::position::{Cursor, Epoch, Offset, Position, StreamId};
 use crate::sqlite::Connection;
 
 /// Of the schema and of the fold. A view of another version is rebuilt.
@@ -19,27 +19,21 @@ const VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 
-/// How far a view has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Checkpoint {
-    pub(super) epoch: Epoch,
-    pub(super) position: Position,
-}
-
-/// Makes the tables of an empty view.
-pub(super) fn create(connection: &Connection, epoch: &Epoch) -> rusqlite::Result<()> {
+/// Makes the tables of an empty view, which has come as far as `start`.
+pub(super) fn create(connection: &Connection, start: &Cursor) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
-    transaction.execute("INSERT INTO checkpoint VALUES (1, ?1, ?2, 0)", params![VERSION, epoch.as_str()])?;
+    let place = params![VERSION, start.epoch.as_str(), start.position.sql()];
+    transaction.execute("INSERT INTO checkpoint VALUES (1, ?1, ?2, ?3)", place)?;
     transaction.commit()
 }
 
 /// How far the view has come; `None` when it is not a view of this version.
-pub(super) fn checkpoint(connection: &Connection) -> Option<Checkpoint> {
+pub(super) fn checkpoint(connection: &Connection) -> Option<Cursor> {
     let row = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
         let epoch: String = row.get(1)?;
         let position = Position::from_sql(row.get(2)?);
-        Ok((row.get::<_, i64>(0)?, Checkpoint { epoch: Epoch::from_stored(&epoch), position }))
+        Ok((row.get::<_, i64>(0)?, Cursor { epoch: Epoch::from_stored(&epoch), position }))
     });
     // Whatever else is in the file, it cannot be used: a rebuild is always possible.
     row.ok().filter(|(version, _)| *version == VERSION).map(|(_, checkpoint)| checkpoint)
@@ -87,10 +81,11 @@ pub(super) fn rank(
     Ok(Offset::from_sql(offset.unwrap_or(0)))
 }
 
-/// Writes what a batch changed, up to and including the fold's position.
+/// Writes what a batch changed, up to and including the fold's position, which is `reached`.
 pub(super) fn write(
     connection: &Connection,
     fold: &Fold,
+    reached: &Cursor,
     changes: &Changes,
     effects: &[Effect],
 ) -> rusqlite::Result<()> {
@@ -115,7 +110,9 @@ pub(super) fn write(
     for (key, stream) in &changes.readings {
         write_reading(&transaction, fold, key, *stream)?;
     }
-    transaction.prepare_cached("UPDATE checkpoint SET position = ?1")?.execute([fold.position().sql()])?;
+    let mut checkpoint = transaction.prepare_cached("UPDATE checkpoint SET epoch = ?1, position = ?2")?;
+    checkpoint.execute(params![reached.epoch.as_str(), reached.position.sql()])?;
+    drop(checkpoint);
     transaction.commit()
 }
 

@@ -55,7 +55,7 @@ impl Engine {
     }
 
     fn judge(&self, resume: &Resume) -> Resumed {
-        if resume.cursor.epoch != *self.log().epoch() {
+        if !self.log().epochs().hold(&resume.cursor) {
             Resumed::Reset(Reset::HistoryChanged)
         } else if resume.cursor.position > self.log().head() {
             Resumed::Reset(Reset::CursorAhead)

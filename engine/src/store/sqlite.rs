@@ -17,6 +17,7 @@ use sqlx::sqlite::SqliteSynchronous;
 use super::{
     AppendItem, AppendOutcome, EventStore, Head, KeyClaim, NewEvent, StoreError, StoredEvent, StreamName,
 };
+use crate::epochs::Epochs;
 use crate::event::Entry;
 use crate::names::Tenant;
 use crate::position::{Epoch, Offset, Position, StreamId};
@@ -32,6 +33,8 @@ pub const KEYS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// Keys forgotten at a time, so that no append waits for long. While there are more, every append forgets as many.
 const FORGET_AT_ONCE: usize = 500;
+/// Epochs kept: one a start. Whoever was away for more starts than these has to reset.
+const EPOCHS_KEPT: i64 = 4_096;
 /// Bytes of events read at a time, roughly.
 const BYTES_AT_ONCE: usize = 8 << 20;
 
@@ -67,10 +70,9 @@ impl SqliteStore {
     }
 }
 
-/// Gives a new log its epoch, and makes sure that a commit is an fsync.
+/// Makes sure that a commit is an fsync, and begins an epoch: what was given from here on is told from what may have been
+/// lost.
 fn prepare(connection: &Connection) -> Result<(), StoreError> {
-    let epoch = Epoch::random();
-    connection.execute("INSERT INTO head VALUES (1, ?1, 0) ON CONFLICT DO NOTHING", [epoch.as_str()])?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if synchronous < 2 {
         return Err(StoreError::NotDurable { expected: "synchronous=FULL", found: synchronous.to_string() });
@@ -79,6 +81,11 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     if journal != "wal" {
         return Err(StoreError::NotDurable { expected: "journal_mode=wal", found: journal });
     }
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    transaction.execute("INSERT INTO head VALUES (1, 0) ON CONFLICT DO NOTHING", [])?;
+    transaction.execute(include_str!("sqlite/begin_epoch.sql"), [Epoch::random().as_str()])?;
+    transaction.execute(include_str!("sqlite/forget_epochs.sql"), [EPOCHS_KEPT])?;
+    transaction.commit()?;
     Ok(())
 }
 
@@ -157,18 +164,25 @@ impl EventStore for SqliteStore {
 
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>> {
         async move {
-            let job = |connection: &Connection| {
-                let mut statement = connection.prepare_cached("SELECT epoch, position FROM head")?;
-                let head = statement.query_row([], |row| {
-                    let epoch: String = row.get(0)?;
-                    Ok(Head { epoch: Epoch::from_stored(&epoch), position: Position::from_sql(row.get(1)?) })
-                });
-                Ok(head?)
-            };
+            let job = |connection: &Connection| head(connection);
             self.readers.call(job).await?
         }
         .boxed()
     }
+}
+
+fn head(connection: &Connection) -> Result<Head, StoreError> {
+    // In this order: whatever is appended meanwhile is of the last epoch.
+    let mut statement = connection.prepare_cached("SELECT first, epoch FROM epochs ORDER BY first")?;
+    let began = statement.query_map([], |row| {
+        let epoch: String = row.get(1)?;
+        Ok((Position::from_sql(row.get(0)?), Epoch::from_stored(&epoch)))
+    })?;
+    let epochs = Epochs::new(began.collect::<Result<Vec<_>, _>>()?);
+    let epochs = epochs.map_err(|error| StoreError::Other(error.into()))?;
+    let mut statement = connection.prepare_cached("SELECT position FROM head")?;
+    let position = statement.query_row([], |row| row.get(0)).map(Position::from_sql)?;
+    Ok(Head { epochs, position })
 }
 
 fn append(

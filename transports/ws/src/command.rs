@@ -206,7 +206,7 @@ impl Request {
         let SeenUpTo { up_to } = parse(fields)?;
         let position = match up_to {
             Some(UpTo::Position(position)) => position,
-            Some(UpTo::Cursor(cursor)) if cursor.epoch == *self.engine.log().epoch() => cursor.position,
+            Some(UpTo::Cursor(cursor)) if self.engine.log().epochs().hold(&cursor) => cursor.position,
             _ => return Err(Problem::field("upTo", "expected a position, or a cursor of this log")),
         };
         if position > self.written {
