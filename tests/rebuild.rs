@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::world::{World, id, person, service};
 
 /// Something of everything.
-async fn live_a_little(world: &World) {
+pub async fn live_a_little(world: &World) {
     for channel in ["topic:a", "topic:b"] {
         let add = json!({ "add": ["ada", "bob"] });
         world.post(&format!("/v1/channels/{channel}/members"), &service(), add).await;
@@ -36,7 +36,7 @@ async fn live_a_little(world: &World) {
 }
 
 /// Every answer there is, without the position it was given at: the server's own starts are in the log, too.
-async fn answers(world: &World) -> Vec<String> {
+pub async fn answers(world: &World) -> Vec<String> {
     let mut answers = Vec::new();
     for user in ["ada", "bob"] {
         for path in [

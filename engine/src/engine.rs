@@ -313,12 +313,12 @@ fn too_many_watches() -> Error {
 }
 
 /// Where the log lies within a data directory.
-fn log_path(data: &Path) -> PathBuf {
+pub(crate) fn log_path(data: &Path) -> PathBuf {
     data.join("log.db")
 }
 
 /// Makes the directory and claims it for this process.
-fn lock_directory(data: &Path) -> Result<File, StartError> {
+pub(crate) fn lock_directory(data: &Path) -> Result<File, StartError> {
     let failed = |error| StartError::Directory { path: data.to_owned(), error };
     let mut directory = std::fs::DirBuilder::new();
     directory.recursive(true);
@@ -330,6 +330,15 @@ fn lock_directory(data: &Path) -> Result<File, StartError> {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Whether a process uses the data directory.
+pub(crate) fn is_in_use(data: &Path) -> Result<bool, StartError> {
+    match lock_directory(data) {
+        Ok(_) => Ok(false),
+        Err(StartError::InUse { .. }) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

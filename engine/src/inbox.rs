@@ -2,6 +2,7 @@
 //!
 //! Derived from the log alone, and rebuilt from it at any time. Never writes an event.
 
+mod compare;
 mod concerns;
 mod fold;
 mod load;
@@ -13,6 +14,7 @@ mod replay;
 mod stream;
 mod view;
 
+pub(crate) use compare::compare as compare_views;
 pub(crate) use concerns::{Missed, effect_for, effects_of, membership_changes, missed};
 pub use fold::Counts;
 pub(crate) use fold::Effect;
@@ -21,7 +23,8 @@ pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
 pub(crate) use person::Person;
 pub use projection::ViewError;
 pub(crate) use projection::{
-    Projection, SharedFold, discard as discard_view, ensure_view, is_damage, path_in as view_path,
+    Projection, SharedFold, build as build_view, discard as discard_view, ensure_view, is_damage,
+    path_in as view_path,
 };
 pub use replay::Replay;
-pub(crate) use view::members;
+pub(crate) use view::{checkpoint as view_checkpoint, members};

@@ -26,6 +26,8 @@
 
 pub mod access;
 mod audience;
+pub mod backup;
+pub mod check;
 mod cloudevent;
 pub mod command;
 pub mod conformance;
@@ -45,6 +47,7 @@ mod names;
 pub mod notification;
 pub mod plugin;
 mod position;
+mod progress;
 mod projector;
 mod query;
 mod resume;
@@ -66,6 +69,7 @@ pub use names::{
 };
 pub use notification::{Notification, NotificationId};
 pub use position::{Cursor, CursorError, Epoch, Offset, Position, StreamId};
+pub use progress::Progress;
 pub use query::{CountsBy, MembersPage};
 pub use resume::{Reset, Resume, Resumed};
 pub use subscriber::{Ended, Hello, Opening, Subscriber};

@@ -3,7 +3,7 @@
 //! An awaited sqlx statement costs two thread hops; work that is sent here as one closure pays them once, however many
 //! statements it runs. The only unsafe code of the engine is in this file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -48,6 +48,25 @@ pub(crate) fn writing(path: &Path, synchronous: SqliteSynchronous) -> SqliteConn
 /// file, and only a connection that may write can.
 pub(crate) fn reading(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).pragma("query_only", "ON").busy_timeout(BUSY_TIMEOUT)
+}
+
+/// A path with something after its name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut file = path.as_os_str().to_owned();
+    file.push(suffix);
+    file.into()
+}
+
+/// Removes a database file and what SQLite keeps beside it. Says which file it could not.
+pub(crate) fn remove_database(path: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let file = beside(path, suffix);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err((file, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Database {

@@ -215,6 +215,16 @@ pub enum StoreError {
         /// What it is.
         found: String,
     },
+    /// Its tables are of another version, and it was opened to be read only.
+    #[error(
+        "the event log's tables are of version {found}, expected {expected}: the server of this version brings older ones up"
+    )]
+    OtherVersion {
+        /// What it has to be.
+        expected: i64,
+        /// What it is.
+        found: i64,
+    },
     /// Something in it is not what this store wrote.
     #[error("the event log holds something unreadable at position {position}: {reason}")]
     Corrupt {

@@ -56,6 +56,29 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Rebuild the inbox view from the log, while no server runs
     Rebuild,
+    /// Check the log and the inbox view, while a server runs or not; fails when something is wrong
+    Check,
+    /// Copy the log to a file, while a server runs or not
+    Backup(BackupArgs),
+    /// Put a backup of the log into the data directory, while no server runs
+    Restore(RestoreArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct BackupArgs {
+    /// The file to make; it must not be there
+    #[arg(value_name = "FILE")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct RestoreArgs {
+    /// What `tidings backup` made
+    #[arg(value_name = "FILE")]
+    pub(crate) backup: PathBuf,
+    /// Replace the log that is there, which is kept as log.replaced.db
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// How to reach a server.

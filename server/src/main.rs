@@ -2,6 +2,8 @@
 //!
 //! Reads the settings, wires the parts together, runs them and shuts them down. Knows every part; none knows it.
 
+mod backup;
+mod check;
 mod cli;
 mod client;
 mod demo;
@@ -9,6 +11,7 @@ mod duration;
 mod inbox;
 mod logging;
 mod output;
+mod progress;
 mod publish;
 mod rebuild;
 mod secret;
@@ -53,5 +56,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inbox(args) => inbox::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),
         Command::Rebuild => rebuild::run(&settings).await,
+        Command::Check => check::run(&settings).await,
+        Command::Backup(args) => backup::back_up(&settings, args).await,
+        Command::Restore(args) => backup::restore(&settings, args).await,
     }
 }

@@ -1,23 +1,24 @@
 //! `tidings rebuild`: the inbox view anew from the log, with progress.
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tidings_config::Settings;
+use tidings_engine::Progress;
 
 use crate::output::say;
+use crate::progress::Bar;
 
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let bar = ProgressBar::new(0);
-    let style =
-        ProgressStyle::with_template("{bar:40} {percent:>3} %  {pos}/{len} events  {per_sec}  {eta} left")?;
-    bar.set_style(style);
-    let progress = bar.clone();
+    let bar = Bar::new()?;
+    let shown = bar.clone();
     let begun = std::time::Instant::now();
     let head = tidings_engine::rebuild(&settings.data_dir, move |position, head| {
-        progress.set_length(head.0);
-        progress.set_position(position.0);
+        shown.show(Progress { doing: "rebuilding the inbox view", done: position.0, of: head.0 });
     })
-    .await?;
-    bar.finish_and_clear();
-    say(format_args!("rebuilt the inbox view from {head} events in {:.1} s", begun.elapsed().as_secs_f64()));
+    .await;
+    bar.clear();
+    say(format_args!(
+        "rebuilt the inbox view from {} events in {:.1} s",
+        head?,
+        begun.elapsed().as_secs_f64()
+    ));
     Ok(())
 }

@@ -14,7 +14,7 @@ use tidings_http::token::Tokens;
 use tidings_sse::EventStreams;
 use tidings_type_routes::TypeRoutes;
 use tidings_ws::WebSockets;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,9 @@ pub(crate) struct Server {
     engine: Engine,
     shutdown: CancellationToken,
     transports: JoinHandle<anyhow::Result<()>>,
+    /// Listened for before anybody is told that it serves.
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -79,6 +82,7 @@ pub(crate) fn commands_to_try(settings: &Settings, address: SocketAddr) -> Strin
 impl Server {
     /// Starts everything; it serves when this returns.
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let secret = secret::load_or_generate(settings)?;
         let tokens = Tokens::new(&settings.token, &secret)?;
         // The address first: a port that is taken is the most likely mistake, and the quickest to find.
@@ -97,16 +101,14 @@ impl Server {
         let transports = tokio::spawn(async move {
             running.await.map_err(|error| anyhow::anyhow!("the transport {name} failed: {error}"))
         });
-        Ok(Self { address, engine, shutdown, transports })
+        Ok(Self { address, engine, shutdown, transports, terminate, interrupt })
     }
 
     /// Serves until a signal says to stop, or until something fails that cannot be served without.
     pub(crate) async fn until_told(mut self) -> anyhow::Result<()> {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
-            _ = terminate.recv() => self.stop("SIGTERM").await,
-            _ = interrupt.recv() => self.stop("SIGINT").await,
+            _ = self.terminate.recv() => self.stop("SIGTERM").await,
+            _ = self.interrupt.recv() => self.stop("SIGINT").await,
             reason = self.engine.failed() => {
                 // What was being written is not known: nothing may be answered any more, and nothing be drained.
                 tracing::error!(%reason, "stopping at once");

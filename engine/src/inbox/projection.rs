@@ -19,7 +19,7 @@ use crate::log::{Log, TailError};
 use crate::names::{Channel, UserKey};
 use crate::position::{Position, StreamId};
 use crate::resume::Viewer;
-use crate::sqlite::{Connection, on_thread, writing};
+use crate::sqlite::{Connection, on_thread, remove_database, writing};
 
 /// People kept in memory who are not connected: a few hundred bytes each, more for those with many exceptions.
 const PEOPLE_KEPT: usize = 50_000;
@@ -229,7 +229,7 @@ pub(crate) async fn ensure_view(
     tracing::info!(view = %path.display(), head = %log.head(), "rebuilding the inbox view");
     let building = data.join("inbox.building.db");
     remove(&building)?;
-    build(&building, log, progress).await?;
+    build(&building, log, log.head(), progress).await?;
     remove(&path)?;
     std::fs::rename(&building, &path).map_err(|error| ViewError::File { path, error })
 }
@@ -243,20 +243,23 @@ async fn is_usable(path: &Path, log: &Log) -> bool {
     log.epochs().hold(&checkpoint) && checkpoint.position <= log.head()
 }
 
-/// Builds a view up to the head of the log, as it is now.
-async fn build(
+/// Builds a view up to a position, which the log has reached, and no further.
+pub(crate) async fn build(
     path: &Path,
     log: &Log,
+    up_to: Position,
     mut progress: impl FnMut(Position) + Send + 'static,
 ) -> Result<(), ViewError> {
     let connection = writing(path, SqliteSynchronous::Normal).connect().await?;
-    let (mut tail, head, epochs) = (log.tail(Position(0)), log.head(), log.epochs().clone());
+    let (mut tail, epochs) = (log.tail(Position(0)), log.epochs().clone());
     let runtime = tokio::runtime::Handle::current();
     let thread = on_thread("tidings-rebuild", connection, move |connection| -> Result<(), ViewError> {
         view::create(connection, &epochs.cursor(Position(0)))?;
         let projection = Projection::load(connection, epochs, SharedFold::default())?;
-        while tail.position() < head {
-            let folded = projection.apply(&runtime.block_on(tail.next())?)?;
+        while tail.position() < up_to {
+            let mut events = runtime.block_on(tail.next())?;
+            events.retain(|event| event.position <= up_to);
+            let folded = projection.apply(&events)?;
             projection.write(&folded)?;
             progress(tail.position());
         }
@@ -267,15 +270,5 @@ async fn build(
 
 /// Removes a database file and what SQLite keeps beside it.
 fn remove(path: &Path) -> Result<(), ViewError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ViewError::File { path: file.into(), error });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    remove_database(path).map_err(|(path, error)| ViewError::File { path, error })
 }

@@ -29,7 +29,7 @@ pub(super) fn create(connection: &Connection, start: &Cursor) -> rusqlite::Resul
 }
 
 /// How far the view has come; `None` when it is not a view of this version.
-pub(super) fn checkpoint(connection: &Connection) -> Option<Cursor> {
+pub(crate) fn checkpoint(connection: &Connection) -> Option<Cursor> {
     let row = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
         let epoch: String = row.get(1)?;
         let position = Position::from_sql(row.get(2)?);

@@ -1,6 +1,10 @@
 //! The event store on SQLite: embedded, no set-up, one file.
 //!
-//! One connection writes, in transactions that fsync; others only read. Numbers come from SQL inside the append.
+//! One connection writes, in transactions that fsync; others only read. Numbers come from SQL inside the append. Every row
+//! of an event carries a checksum, and one that does not fit is an error, never an event.
+
+mod checksum;
+mod inspect;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +27,9 @@ use crate::names::Tenant;
 use crate::position::{Epoch, Offset, Position, StreamId};
 use crate::sqlite::{Closed, Connection, Database, reading, writing};
 
+use checksum::EventRow;
+pub(crate) use inspect::{inspect, integrity};
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Connections that read, so that a long read does not hold up every other one.
@@ -40,7 +47,8 @@ const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// The event log in a SQLite file.
 pub struct SqliteStore {
-    writer: Database,
+    /// `None` for one that is only read.
+    writer: Option<Database>,
     readers: Database,
     /// When no more old keys were found.
     forgot_at: Arc<AtomicI64>,
@@ -59,7 +67,17 @@ impl SqliteStore {
         let writer = Database::open("tidings-log", &options, 1).await?;
         writer.call(prepare).await??;
         let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
-        Ok(Self { writer, readers, forgot_at: Arc::default() })
+        Ok(Self { writer: Some(writer), readers, forgot_at: Arc::default() })
+    }
+
+    /// Opens a log that is there, to read it: another process may go on appending. Its tables have to be of this version.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or is no log of this version.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
+        readers.call(require_this_version).await??;
+        Ok(Self { writer: None, readers, forgot_at: Arc::default() })
     }
 
     /// When the keys of this moment are too old, if it is time to look.
@@ -100,7 +118,7 @@ impl EventStore for SqliteStore {
                 }
                 Ok(outcomes)
             };
-            self.writer.call(job).await?
+            self.writer.as_ref().ok_or(StoreError::Closed)?.call(job).await?
         }
         .boxed()
     }
@@ -152,7 +170,7 @@ impl EventStore for SqliteStore {
                 let mut statement = connection.prepare_cached(include_str!("sqlite/read_stream.sql"))?;
                 let arguments = params![tenant.as_str(), name, after.sql(), limit as i64];
                 let rows = statement.query_and_then(arguments, |row| {
-                    let offset = Offset::from_sql(row.get(8)?);
+                    let offset = Offset::from_sql(row.get(10)?);
                     Ok((offset, stored_event(row)?))
                 })?;
                 rows.collect()
@@ -169,6 +187,14 @@ impl EventStore for SqliteStore {
         }
         .boxed()
     }
+}
+
+/// Reading does not bring tables up to date.
+fn require_this_version(connection: &Connection) -> Result<(), StoreError> {
+    let expected = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let sql = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+    let found: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    if found == expected { Ok(()) } else { Err(StoreError::OtherVersion { expected, found }) }
 }
 
 fn head(connection: &Connection) -> Result<Head, StoreError> {
@@ -260,19 +286,32 @@ fn append_event(
     for stream in &event.streams {
         entries.push(number_in_stream(connection, tenant, stream, position)?);
     }
-    connection.prepare_cached(include_str!("sqlite/insert_event.sql"))?.execute(params![
+    let entries_json = entries_to_json(&entries);
+    let row = EventRow {
         position,
-        tenant.as_str(),
-        event.type_name,
-        event.version,
-        event.recorded_at.as_millisecond(),
-        event.envelope,
-        entries_to_json(&entries),
+        tenant: tenant.as_str(),
+        type_name: &event.type_name,
+        version: event.version,
+        recorded_at: event.recorded_at.as_millisecond(),
+        envelope: &event.envelope,
+        entries: entries_json.as_deref(),
+    };
+    connection.prepare_cached(include_str!("sqlite/insert_event.sql"))?.execute(params![
+        row.position,
+        row.tenant,
+        row.type_name,
+        row.version,
+        row.recorded_at,
+        row.envelope,
+        row.entries,
+        row.checksum(),
     ])?;
     if let Some(payload) = &event.payload {
-        connection
-            .prepare_cached(include_str!("sqlite/insert_payload.sql"))?
-            .execute(params![position, payload])?;
+        connection.prepare_cached(include_str!("sqlite/insert_payload.sql"))?.execute(params![
+            position,
+            payload,
+            checksum::of_payload(position, payload)
+        ])?;
     }
     Ok(entries)
 }
@@ -296,25 +335,51 @@ fn entries_to_json(entries: &[Entry]) -> Option<String> {
 }
 
 fn stored_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
-    let position = Position::from_sql(row.get(0)?);
-    let corrupt = |reason: String| StoreError::Corrupt { position, reason };
-    let tenant: String = row.get(1)?;
-    let recorded_at = Timestamp::from_millisecond(row.get(4)?).map_err(|error| corrupt(error.to_string()))?;
-    let entries: Option<String> = row.get(6)?;
-    let pairs: Vec<(u64, u64)> = match &entries {
-        Some(json) => serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?,
-        None => Vec::new(),
-    };
-    Ok(StoredEvent {
+    let position: i64 = row.get(0)?;
+    let corrupt = |reason| StoreError::Corrupt { position: Position::from_sql(position), reason };
+    verified_event(row, position).map_err(corrupt)
+}
+
+/// Reads a row without a copy, and takes it only if it is what was written.
+fn verified_event(row: &Row<'_>, position: i64) -> Result<StoredEvent, String> {
+    let text = |column: usize| row.get_ref(column).map_err(said)?.as_str().map_err(said);
+    let some_text = |column: usize| row.get_ref(column).map_err(said)?.as_str_or_null().map_err(said);
+    let event = EventRow {
         position,
-        tenant: Tenant::stored(&tenant),
-        type_name: row.get(2)?,
-        version: row.get(3)?,
-        recorded_at,
-        envelope: row.get(5)?,
-        payload: row.get(7)?,
+        tenant: text(1)?,
+        type_name: text(2)?,
+        version: row.get(3).map_err(said)?,
+        recorded_at: row.get(4).map_err(said)?,
+        envelope: text(5)?,
+        entries: some_text(6)?,
+    };
+    let payload = some_text(7)?;
+    let (stored, of_payload): (Option<u32>, Option<u32>) =
+        (row.get(8).map_err(said)?, row.get(9).map_err(said)?);
+    if stored.is_some_and(|stored| stored != event.checksum()) {
+        return Err("its checksum does not fit".to_owned());
+    }
+    if let (Some(payload), Some(stored)) = (payload, of_payload)
+        && stored != checksum::of_payload(position, payload)
+    {
+        return Err("the checksum of its payload does not fit".to_owned());
+    }
+    let pairs: Vec<(u64, u64)> =
+        event.entries.map(serde_json::from_str).transpose().map_err(said)?.unwrap_or_default();
+    Ok(StoredEvent {
+        position: Position::from_sql(position),
+        tenant: Tenant::stored(event.tenant),
+        type_name: event.type_name.to_owned(),
+        version: event.version,
+        recorded_at: Timestamp::from_millisecond(event.recorded_at).map_err(said)?,
+        envelope: event.envelope.to_owned(),
+        payload: payload.map(str::to_owned),
         entries: pairs.into_iter().map(|(s, o)| Entry { stream: StreamId(s), offset: Offset(o) }).collect(),
     })
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 impl From<Closed> for StoreError {
@@ -371,6 +436,6 @@ mod tests {
                 Ok::<_, StoreError>(keys)
             }
         };
-        assert_eq!(store.writer.call(keys(3_000)).await.unwrap().unwrap(), ["new"]);
+        assert_eq!(store.writer.as_ref().unwrap().call(keys(3_000)).await.unwrap().unwrap(), ["new"]);
     }
 }
