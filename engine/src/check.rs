@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::copy_pages;
 use crate::engine::{StartError, is_in_use, log_path};
-use crate::inbox::{ViewError, build_view, compare_views, view_checkpoint, view_path};
+use crate::inbox::{Pace, ViewError, build_view, compare_views, view_checkpoint, view_path};
 use crate::log::Log;
 use crate::position::Cursor;
 use crate::progress::{Progress, Report};
+use crate::rebuild::hold_view;
 use crate::sqlite::{Connection, on_thread, reading, remove_database};
 use crate::store::StoreError;
 use crate::store::sqlite::{SqliteStore, inspect, integrity};
@@ -123,18 +124,20 @@ async fn check_view(
 ) -> Result<CheckedView, StartError> {
     let (copied, rebuilt) = (Scratch::new(data, "check-copy.db")?, Scratch::new(data, "check-rebuilt.db")?);
     let mut view = view_path(data);
+    let held = hold_view(data)?;
     if is_in_use(data)? && view.exists() {
         // It goes on changing: what is compared is a copy of one moment.
         let (to, report) = (copied.0.clone(), progress.clone());
         look(&view, move |connection| copy_pages(connection, &to, "copying the view", &*report)).await??;
         view.clone_from(&copied.0);
+        drop(held);
     }
     let checkpoint = if view.exists() { look(&view, view_checkpoint).await? } else { None };
     let Some(Cursor { position, .. }) = checkpoint.filter(|cursor| is_of(log, cursor)) else {
         return Ok(CheckedView::ToBeBuilt);
     };
     let report = progress.clone();
-    let rebuilding = build_view(&rebuilt.0, log, position, move |done| {
+    let rebuilding = build_view(&rebuilt.0, log, position, Pace::Full, move |done| {
         report(Progress { doing: "rebuilding the view to compare", done: done.0, of: position.0 });
     });
     match rebuilding.await {

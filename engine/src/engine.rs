@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,7 +15,7 @@ use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
 use crate::hub::{SubscriberId, Subscription};
-use crate::inbox::{ViewError, discard_view, ensure_view, is_damage, view_path};
+use crate::inbox::{ViewError, ViewReaders, discard_view, ensure_view, is_damage, view_path};
 use crate::known_head;
 use crate::limits;
 use crate::log::{Append, Log, LogError};
@@ -23,13 +23,9 @@ use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
 use crate::projector::{Kept, Projector, Request};
-use crate::sqlite::{Database, reading};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoreError};
 use crate::subscriber::{Opening, Subscriber};
-
-/// Connections that read the inbox view.
-const VIEW_READERS: usize = 2;
 
 /// How an engine is put together.
 pub struct Options {
@@ -98,7 +94,9 @@ struct Inner {
     data: PathBuf,
     log: Log,
     projector: Projector,
-    view: Database,
+    view: Arc<ViewReaders>,
+    /// One rebuild at a time.
+    rebuilding: Semaphore,
     plugins: Vec<Arc<dyn Plugin>>,
     encodings: AtomicUsize,
     json: Encoding,
@@ -155,15 +153,15 @@ impl Engine {
         let (epochs, head) = (log.epochs().clone(), log.heads());
         projector_task.spawn(known_head::keep(options.data.clone(), epochs, head, closing_projector.clone()));
 
-        let view =
-            Database::open("tidings-view-read", &reading(&view_path(&options.data)), VIEW_READERS).await;
+        let view = ViewReaders::open(&view_path(&options.data)).await.map_err(ViewError::from)?;
         let epochs = log.epochs().clone();
         let json = Encoding::new(0, move |message| to_json(&epochs, message));
         let inner = Inner {
             data: options.data,
             log,
             projector,
-            view: view.map_err(ViewError::from)?,
+            view: Arc::new(view),
+            rebuilding: Semaphore::new(1),
             plugins: options.plugins,
             encodings: AtomicUsize::new(1),
             json,
@@ -292,8 +290,17 @@ impl Engine {
         &self.inner.projector
     }
 
-    pub(crate) fn view(&self) -> &Database {
+    pub(crate) fn view(&self) -> &Arc<ViewReaders> {
         &self.inner.view
+    }
+
+    pub(crate) fn rebuilding(&self) -> &Semaphore {
+        &self.inner.rebuilding
+    }
+
+    /// Where its files are.
+    pub(crate) fn data(&self) -> &Path {
+        &self.inner.data
     }
 }
 

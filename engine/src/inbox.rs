@@ -2,6 +2,7 @@
 //!
 //! Derived from the log alone, and rebuilt from it at any time. Never writes an event.
 
+mod build;
 mod compare;
 mod concerns;
 mod fold;
@@ -9,11 +10,13 @@ mod load;
 mod page;
 mod person;
 mod projection;
+mod readers;
 mod reading;
 mod replay;
 mod stream;
 mod view;
 
+pub(crate) use build::{Pace, build as build_view, building_path, ensure_view, put_at as put_view_at};
 pub(crate) use compare::compare as compare_views;
 pub(crate) use concerns::{Missed, effect_for, effects_of, membership_changes, missed};
 pub use fold::Counts;
@@ -23,8 +26,8 @@ pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
 pub(crate) use person::Person;
 pub use projection::ViewError;
 pub(crate) use projection::{
-    Projection, SharedFold, build as build_view, discard as discard_view, ensure_view, is_damage,
-    path_in as view_path,
+    Projection, SharedFold, discard as discard_view, is_damage, path_in as view_path,
 };
+pub(crate) use readers::ViewReaders;
 pub use replay::Replay;
 pub(crate) use view::{checkpoint as view_checkpoint, members};

@@ -50,6 +50,7 @@ mod position;
 mod progress;
 mod projector;
 mod query;
+mod rebuild;
 mod resume;
 mod sqlite;
 pub mod store;

@@ -54,14 +54,20 @@ pub(crate) enum Command {
     Inbox(InboxArgs),
     /// Make a token for development
     Token(TokenArgs),
-    /// Rebuild the inbox view from the log, while no server runs
-    Rebuild,
+    /// Rebuild the inbox view from the log, while a server runs or not
+    Rebuild(RebuildArgs),
     /// Check the log and the inbox view, while a server runs or not; fails when something is wrong
     Check,
     /// Copy the log to a file, while a server runs or not
     Backup(BackupArgs),
     /// Put a backup of the log into the data directory, while no server runs
     Restore(RestoreArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct RebuildArgs {
+    #[command(flatten)]
+    pub(crate) server: Server,
 }
 
 #[derive(Args)]

@@ -55,7 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(&settings, args).await,
         Command::Inbox(args) => inbox::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),
-        Command::Rebuild => rebuild::run(&settings).await,
+        Command::Rebuild(args) => rebuild::run(&settings, args).await,
         Command::Check => check::run(&settings).await,
         Command::Backup(args) => backup::back_up(&settings, args).await,
         Command::Restore(args) => backup::restore(&settings, args).await,

@@ -140,6 +140,12 @@ impl Fold {
         }
     }
 
+    /// Those who are connected, and by how many connections.
+    pub(super) fn connected(&self) -> Vec<(UserKey, usize)> {
+        let connected = self.people.iter().filter(|(_, kept)| kept.pins > 0);
+        connected.map(|(key, kept)| (key.clone(), kept.pins)).collect()
+    }
+
     /// Forgets people unused for longest, once there are more than `most` in memory who are not connected. What they have
     /// is in the view.
     pub(super) fn forget(&mut self, most: usize) {

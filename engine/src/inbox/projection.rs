@@ -7,19 +7,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteSynchronous;
-
 use super::fold::{Changes, Effect, Fold};
 use super::page::Snapshot;
 use super::{load, view};
 use crate::epochs::Epochs;
 use crate::event::Events;
-use crate::log::{Log, TailError};
+use crate::log::TailError;
 use crate::names::{Channel, UserKey};
 use crate::position::{Position, StreamId};
 use crate::resume::Viewer;
-use crate::sqlite::{Connection, on_thread, remove_database, writing};
+use crate::sqlite::{Connection, remove_database};
 
 /// People kept in memory who are not connected: a few hundred bytes each, more for those with many exceptions.
 const PEOPLE_KEPT: usize = 50_000;
@@ -43,6 +40,12 @@ pub enum ViewError {
         /// Why.
         error: std::io::Error,
     },
+    /// What was built is not sound.
+    #[error("the inbox view that was built is damaged: {0}")]
+    Built(String),
+    /// It cannot be replaced while another process reads it.
+    #[error("the inbox view is being read by another process, such as `tidings check`")]
+    Read,
     /// Its thread cannot be set up.
     #[error("the inbox view's thread cannot be set up: {0}")]
     Thread(std::io::Error),
@@ -83,7 +86,7 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 
 /// Removes a view, so that the next start builds it anew.
 pub(crate) fn discard(data: &Path) -> Result<(), ViewError> {
-    remove(&path_in(data))
+    remove_database(&path_in(data)).map_err(|(path, error)| ViewError::File { path, error })
 }
 
 /// A fold that many read and one thread writes.
@@ -131,6 +134,10 @@ impl<'c> Projection<'c> {
     pub(crate) fn keeping(mut self, people: usize) -> Self {
         self.people_kept = people;
         self
+    }
+
+    pub(crate) fn people_kept(&self) -> usize {
+        self.people_kept
     }
 
     pub(crate) fn fold(&self) -> RwLockReadGuard<'_, Fold> {
@@ -197,6 +204,26 @@ impl<'c> Projection<'c> {
         Ok(Viewer { snapshot, watches, watched_streams })
     }
 
+    /// Takes the place of a projection at the same position, whose fold others read: those who are connected are in memory.
+    /// Those of them that are not what they were there.
+    pub(crate) fn take_place_of(mut self, theirs: SharedFold) -> Result<(Self, Vec<UserKey>), ViewError> {
+        let connected = theirs.read().connected();
+        self.bring(connected.iter().map(|(key, _)| key.clone()))?;
+        let mut changed = Vec::new();
+        {
+            let (mut mine, mut theirs) = (self.fold.write(), theirs.write());
+            for (key, pins) in connected {
+                if mine.person(&key) != theirs.person(&key) {
+                    changed.push(key.clone());
+                }
+                (0..pins).for_each(|_| mine.pin(&key));
+            }
+            std::mem::swap(&mut *mine, &mut *theirs);
+        }
+        self.fold = theirs;
+        Ok((self, changed))
+    }
+
     /// Keeps a person in memory while a connection of theirs is open.
     pub(crate) fn pin(&self, key: &UserKey) -> Result<(), ViewError> {
         self.bring(std::iter::once(key.clone()))?;
@@ -212,63 +239,4 @@ impl<'c> Projection<'c> {
 /// Where the view lies within a data directory.
 pub(crate) fn path_in(data: &Path) -> PathBuf {
     data.join("inbox.db")
-}
-
-/// Makes sure that the view in `data` can be used with this log: rebuilds it when it is missing, of another version or
-/// of another log, or when `anew`. `progress` is told how far a rebuild has come.
-pub(crate) async fn ensure_view(
-    data: &Path,
-    log: &Log,
-    anew: bool,
-    progress: impl FnMut(Position) + Send + 'static,
-) -> Result<(), ViewError> {
-    let path = path_in(data);
-    if !anew && path.exists() && is_usable(&path, log).await {
-        return Ok(());
-    }
-    tracing::info!(view = %path.display(), head = %log.head(), "rebuilding the inbox view");
-    let building = data.join("inbox.building.db");
-    remove(&building)?;
-    build(&building, log, log.head(), progress).await?;
-    remove(&path)?;
-    std::fs::rename(&building, &path).map_err(|error| ViewError::File { path, error })
-}
-
-async fn is_usable(path: &Path, log: &Log) -> bool {
-    let Ok(connection) = writing(path, SqliteSynchronous::Normal).connect().await else {
-        return false;
-    };
-    let thread = on_thread("tidings-view-check", connection, view::checkpoint);
-    let Ok(Some(checkpoint)) = thread.ended().await else { return false };
-    log.epochs().hold(&checkpoint) && checkpoint.position <= log.head()
-}
-
-/// Builds a view up to a position, which the log has reached, and no further.
-pub(crate) async fn build(
-    path: &Path,
-    log: &Log,
-    up_to: Position,
-    mut progress: impl FnMut(Position) + Send + 'static,
-) -> Result<(), ViewError> {
-    let connection = writing(path, SqliteSynchronous::Normal).connect().await?;
-    let (mut tail, epochs) = (log.tail(Position(0)), log.epochs().clone());
-    let runtime = tokio::runtime::Handle::current();
-    let thread = on_thread("tidings-rebuild", connection, move |connection| -> Result<(), ViewError> {
-        view::create(connection, &epochs.cursor(Position(0)))?;
-        let projection = Projection::load(connection, epochs, SharedFold::default())?;
-        while tail.position() < up_to {
-            let mut events = runtime.block_on(tail.next())?;
-            events.retain(|event| event.position <= up_to);
-            let folded = projection.apply(&events)?;
-            projection.write(&folded)?;
-            progress(tail.position());
-        }
-        Ok(())
-    });
-    thread.ended().await.unwrap_or(Err(ViewError::Closed))
-}
-
-/// Removes a database file and what SQLite keeps beside it.
-fn remove(path: &Path) -> Result<(), ViewError> {
-    remove_database(path).map_err(|(path, error)| ViewError::File { path, error })
 }

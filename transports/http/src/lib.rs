@@ -3,6 +3,7 @@
 //! Other transports that live on HTTP give a router and are mounted here ([`Routes`]). This crate verifies tokens and
 //! turns requests into the engine's commands and queries; it decides nothing about what somebody may do.
 
+mod admin;
 mod body;
 mod channels;
 mod counts;
@@ -122,6 +123,7 @@ impl Transport for Http {
 
 fn router(context: Context) -> Router {
     Router::new()
+        .merge(admin::router())
         .merge(publish::router())
         .merge(inbox::router())
         .merge(counts::router())

@@ -154,6 +154,7 @@ impl From<Error> for Problem {
                 "The position has not been reached",
                 StatusCode::SERVICE_UNAVAILABLE,
             ),
+            Error::Rebuilding => of("rebuilding", "It is being done already", StatusCode::CONFLICT),
             Error::Stopping => of("stopping", "The server is stopping", StatusCode::SERVICE_UNAVAILABLE),
             Error::Internal => of("internal", "Something failed inside", StatusCode::INTERNAL_SERVER_ERROR),
         }
