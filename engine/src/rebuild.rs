@@ -105,7 +105,7 @@ impl Replacement {
         build_view(&building, log, stopped_at, Pace::Full, |_| {}).await?;
         let _alone = alone_with_view(&self.data)?;
         self.readers.close().await;
-        let put = sync(&building).and_then(|()| put_view_at(&building, &path));
+        let put = put_view_at(&building, &path);
         self.readers.reopen(&path).await?;
         put
     }
@@ -114,12 +114,6 @@ impl Replacement {
     pub(crate) fn answer(self, outcome: Result<Position, ViewError>) {
         let _ = self.reply.send(outcome);
     }
-}
-
-/// On disk before it is in place: a power failure between the two would leave a damaged view.
-fn sync(path: &Path) -> Result<(), ViewError> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| ViewError::File { path: path.to_owned(), error })
 }
 
 /// What says that another process has the view open: SQLite would take its files beside the new view for the new view's.

@@ -1,18 +1,30 @@
 //! Views built from the log: in a file of their own, and put in place when they are complete. Whatever happens meanwhile,
 //! the view that was there is there until then.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteSynchronous;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::projection::{Projection, SharedFold, ViewError, path_in};
 use super::view;
-use crate::log::Log;
+use crate::event::Events;
+use crate::log::{Log, Tail, TailError};
 use crate::position::Position;
 use crate::sqlite::{on_thread, remove_database, writing};
+
+/// Events folded and written at once: what is written once for all of them is written less often.
+const EVENTS_AT_ONCE: usize = 16_384;
+/// Memory that they take, roughly.
+const WEIGHT_AT_ONCE: usize = 32 << 20;
+/// Batches that are read and decoded before they are needed.
+const BATCHES_AHEAD: usize = 1;
+/// Of pages in memory while a view is built: 64 MiB.
+const CACHE: &str = "-65536";
 
 /// How fast a view is built.
 #[derive(Clone, Debug)]
@@ -56,7 +68,8 @@ async fn is_usable(path: &Path, log: &Log) -> bool {
     log.epochs().hold(&checkpoint) && checkpoint.position <= log.head()
 }
 
-/// Builds a view up to a position, which the log has reached, and no further; or goes on with one that was begun.
+/// Builds a view up to a position, which the log has reached, and no further; or goes on with one that was begun. Without
+/// a journal and without an fsync: what breaks off is thrown away.
 pub(crate) async fn build(
     path: &Path,
     log: &Log,
@@ -64,22 +77,22 @@ pub(crate) async fn build(
     pace: Pace,
     mut progress: impl FnMut(Position) + Send + 'static,
 ) -> Result<(), ViewError> {
-    let connection = writing(path, SqliteSynchronous::Normal).connect().await?;
-    let log = log.clone();
-    let runtime = tokio::runtime::Handle::current();
+    let connection = building(path).connect().await?;
+    let epochs = log.epochs().clone();
+    let (start, started) = oneshot::channel();
+    let (batches, decoded) = flume::bounded(BATCHES_AHEAD);
     let thread = on_thread("tidings-rebuild", connection, move |connection| -> Result<(), ViewError> {
         if view::checkpoint(connection).is_none() {
-            view::create(connection, &log.epochs().cursor(Position(0)))?;
+            view::create_tables(connection, &epochs.cursor(Position(0)))?;
         }
-        let projection = Projection::load(connection, log.epochs().clone(), SharedFold::default())?;
-        let mut tail = log.tail(projection.fold().position());
-        while tail.position() < up_to {
+        let projection = Projection::load(connection, epochs, SharedFold::default())?;
+        let _ = start.send(projection.fold().position());
+        for batch in decoded {
             let begun = Instant::now();
-            let mut events = runtime.block_on(tail.next())?;
-            events.retain(|event| event.position <= up_to);
+            let events: Events = batch?;
             let folded = projection.apply(&events)?;
             projection.write(&folded)?;
-            progress(tail.position().min(up_to));
+            progress(projection.fold().position());
             if let Pace::Beside(cancelled) = &pace {
                 if cancelled.is_cancelled() {
                     return Err(ViewError::Closed);
@@ -87,14 +100,55 @@ pub(crate) async fn build(
                 std::thread::sleep(begun.elapsed());
             }
         }
-        Ok(())
+        Ok(view::create_late_indexes(connection)?)
     });
+    if let Ok(position) = started.await {
+        // Read and decoded here, while the thread folds and writes. When it has failed, it says why.
+        let _ = read_ahead(log.tail(position), up_to, batches).await;
+    }
     thread.ended().await.unwrap_or(Err(ViewError::Closed))
+}
+
+/// Options for a file that is thrown away if anything goes wrong, and that nobody else has open.
+fn building(path: &Path) -> SqliteConnectOptions {
+    writing(path, SqliteSynchronous::Off)
+        .journal_mode(SqliteJournalMode::Off)
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .pragma("cache_size", CACHE)
+}
+
+/// Hands out what is in the log up to a position, in large batches. An error is the last of them.
+async fn read_ahead(
+    mut tail: Tail,
+    up_to: Position,
+    batches: flume::Sender<Result<Events, TailError>>,
+) -> Result<(), flume::SendError<Result<Events, TailError>>> {
+    while tail.position() < up_to {
+        let (mut batch, mut weight) = (Events::new(), 0);
+        while tail.position() < up_to && batch.len() < EVENTS_AT_ONCE && weight < WEIGHT_AT_ONCE {
+            match tail.next().await {
+                Ok(mut events) => {
+                    events.retain(|event| event.position <= up_to);
+                    weight += events.iter().map(|event| event.weight()).sum::<usize>();
+                    for event in &events {
+                        let _ = event.document(); // encoded once, and here, so that the thread need not
+                    }
+                    batch.append(&mut events);
+                }
+                Err(error) => return batches.send_async(Err(error)).await,
+            }
+        }
+        batches.send_async(Ok(batch)).await?;
+    }
+    Ok(())
 }
 
 /// Puts a view that is complete in place of another. Nobody has either open.
 pub(crate) fn put_at(building: &Path, path: &Path) -> Result<(), ViewError> {
-    std::fs::rename(building, path).map_err(|error| ViewError::File { path: path.to_owned(), error })
+    // On disk before it is in place: a power failure between the two would leave a damaged view.
+    let put =
+        File::open(building).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(building, path));
+    put.map_err(|error| ViewError::File { path: path.to_owned(), error })
 }
 
 fn remove(path: &Path) -> Result<(), ViewError> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::person::{Makers, Membership as Member, OwnStream, Person};
 use super::reading::Reading;
 use super::stream::{SharedStream, SharedStreams};
-use crate::event::{Event, Fact, Maker, Membership, Selection};
+use crate::event::{Entry, Event, Fact, Maker, Membership, Selection};
 use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::position::{Offset, Position, StreamId};
 
@@ -45,8 +45,17 @@ pub(super) struct Changes {
     pub(super) heard: Vec<(UserKey, Position)>,
     pub(super) memberships: BTreeSet<(UserKey, Channel)>,
     pub(super) readings: BTreeSet<(UserKey, StreamId)>,
+    /// Thrown away and begun anew within this batch, so that they follow from the membership: no row of theirs stays,
+    /// however the events fell into batches.
+    pub(super) begun_anew: BTreeSet<(UserKey, StreamId)>,
     /// Entries of this batch, which the view does not have yet.
-    entries: Vec<(StreamId, Position, Offset)>,
+    entries: HashMap<StreamId, Vec<(Position, Offset)>>,
+}
+
+impl Changes {
+    fn add_entry(&mut self, entry: Entry, position: Position) {
+        self.entries.entry(entry.stream).or_default().push((position, entry.offset));
+    }
 }
 
 /// What an event meant for those who are connected.
@@ -244,11 +253,11 @@ impl Fold {
         if let Some((channels, entry)) = event.shared_entry() {
             self.shared.advance(tenant, channels, entry.stream, entry.offset, event.position);
             changes.shared.insert(entry.stream);
-            changes.entries.push((entry.stream, event.position, entry.offset));
+            changes.add_entry(entry, event.position);
         }
         for (user, entry) in event.own_entries() {
             let key = UserKey { tenant: tenant.clone(), user: user.clone() };
-            changes.entries.push((entry.stream, event.position, entry.offset));
+            changes.add_entry(entry, event.position);
             self.address(&key, entry.stream, entry.offset, event.position, changes);
         }
         let Some((_, entry)) = event.shared_entry() else {
@@ -293,11 +302,12 @@ impl Fold {
             key,
             &Channel::everyone(),
             Member { since: position, makers: Makers::default() },
+            changes,
         );
         true
     }
 
-    fn begin_membership(&mut self, key: &UserKey, channel: &Channel, member: Member) {
+    fn begin_membership(&mut self, key: &UserKey, channel: &Channel, member: Member, changes: &mut Changes) {
         let Some(kept) = self.people.get_mut(key) else {
             return;
         };
@@ -306,6 +316,10 @@ impl Fold {
             if !person.is_in(stream) {
                 // Follows from the membership, so it need not be written.
                 person.readings.insert(id, Reading::joined_at(stream.head));
+                let reading = (key.clone(), id);
+                if changes.readings.remove(&reading) {
+                    changes.begun_anew.insert(reading);
+                }
             }
         }
         person.memberships.insert(channel.clone(), member);
@@ -328,7 +342,7 @@ impl Fold {
                 joined.push(Channel::everyone());
             }
             for channel in membership.channels.iter().filter(|channel| !channel.is_everyone()) {
-                if self.join_one(&key, channel, membership.by, event.position) {
+                if self.join_one(&key, channel, membership.by, event.position, changes) {
                     joined.push(channel.clone());
                 }
                 changes.memberships.insert((key.clone(), channel.clone()));
@@ -340,7 +354,14 @@ impl Fold {
     }
 
     /// Whether this is a new membership, not just another maker of one.
-    fn join_one(&mut self, key: &UserKey, channel: &Channel, by: Maker, position: Position) -> bool {
+    fn join_one(
+        &mut self,
+        key: &UserKey,
+        channel: &Channel,
+        by: Maker,
+        position: Position,
+        changes: &mut Changes,
+    ) -> bool {
         let Some(kept) = self.people.get_mut(key) else {
             return false;
         };
@@ -350,7 +371,7 @@ impl Fold {
             return false;
         }
         let makers = Makers::default().with(by);
-        self.begin_membership(key, channel, Member { since: position, makers });
+        self.begin_membership(key, channel, Member { since: position, makers }, changes);
         true
     }
 
@@ -500,6 +521,7 @@ pub(super) fn streams_of<'a>(
 
 /// A stream's rank at a position, if that lies within this batch.
 fn rank_within(changes: &Changes, id: StreamId, at: Position) -> Option<Offset> {
-    let entries = changes.entries.iter().filter(|(stream, position, _)| *stream == id && *position <= at);
-    entries.map(|(_, _, offset)| *offset).max()
+    let entries = changes.entries.get(&id)?;
+    let until = entries.partition_point(|(position, _)| *position <= at);
+    entries.get(until.checked_sub(1)?).map(|(_, offset)| *offset)
 }

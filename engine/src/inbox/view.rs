@@ -2,6 +2,9 @@
 //!
 //! Loads and stores, decides nothing. Everything a batch changed is written in one transaction with its checkpoint.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::concerns;
@@ -19,8 +22,19 @@ const VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 
-/// Makes the tables of an empty view, which has come as far as `start`.
+/// Makes an empty view, which has come as far as `start`.
 pub(super) fn create(connection: &Connection, start: &Cursor) -> rusqlite::Result<()> {
+    create_tables(connection, start)?;
+    create_late_indexes(connection)
+}
+
+/// What is only needed to read a view: made at once at the end of a long rebuild, which costs less than row by row.
+pub(super) fn create_late_indexes(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(include_str!("sql/late_indexes.sql"))
+}
+
+/// Makes the tables of an empty view, with what is needed to write it.
+pub(super) fn create_tables(connection: &Connection, start: &Cursor) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     let place = params![VERSION, start.epoch.as_str(), start.position.sql()];
@@ -90,9 +104,7 @@ pub(super) fn write(
     effects: &[Effect],
 ) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    for event in &changes.published {
-        write_notification(&transaction, event)?;
-    }
+    write_notifications(&transaction, &changes.published)?;
     concerns::write(&transaction, effects)?;
     for stream in &changes.shared {
         write_shared_stream(&transaction, fold, *stream)?;
@@ -107,6 +119,9 @@ pub(super) fn write(
     for (key, channel) in &changes.memberships {
         write_membership(&transaction, fold, key, channel)?;
     }
+    for (key, stream) in &changes.begun_anew {
+        delete_reading(&transaction, key, *stream)?;
+    }
     for (key, stream) in &changes.readings {
         write_reading(&transaction, fold, key, *stream)?;
     }
@@ -116,35 +131,36 @@ pub(super) fn write(
     transaction.commit()
 }
 
-fn write_notification(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
-    let Some(published) = event.published().filter(|published| published.notification.inbox) else {
-        return Ok(());
-    };
-    let (notification, position) = (&published.notification, event.position.sql());
-    let shared = event.shared_entry().map(|(_, entry)| entry.stream.sql());
-    let tags = (!notification.tags.is_empty()).then(|| text(encode(&notification.tags)));
-    let document = std::str::from_utf8(event.document()).unwrap_or_default();
-    connection.prepare_cached(include_str!("sql/insert_notification.sql"))?.execute(params![
-        position,
-        event.tenant.as_str(),
-        notification.id.as_bytes(),
-        tags,
-        shared,
-        document
-    ])?;
+/// A statement each for all of them, the entries in the order of their key, and each stream's head once.
+fn write_notifications(connection: &Connection, published: &[Arc<Event>]) -> rusqlite::Result<()> {
+    let (mut entries, mut own_streams) = (Vec::with_capacity(published.len()), BTreeMap::new());
+    let mut insert = connection.prepare_cached(include_str!("sql/insert_notification.sql"))?;
+    for event in published {
+        let Some(published) = event.published().filter(|published| published.notification.inbox) else {
+            continue;
+        };
+        let (notification, position) = (&published.notification, event.position.sql());
+        let shared = event.shared_entry().map(|(_, entry)| entry.stream.sql());
+        let tags = (!notification.tags.is_empty()).then(|| text(encode(&notification.tags)));
+        let document = std::str::from_utf8(event.document()).unwrap_or_default();
+        let (tenant, id) = (event.tenant.as_str(), notification.id.as_bytes());
+        insert.execute(params![position, tenant, id, tags, shared, document])?;
+        let kind = notification.kind.as_str();
+        entries.extend(event.entries.iter().map(|entry| (entry.stream, entry.offset, position, kind)));
+        for (user, entry) in event.own_entries() {
+            let first = own_streams.get(&entry.stream).map_or(position, |(_, _, _, first, _)| *first);
+            let stream = (tenant, user.as_str(), entry.offset, first, position);
+            own_streams.insert(entry.stream, stream);
+        }
+    }
+    entries.sort_unstable();
     let mut insert = connection.prepare_cached(include_str!("sql/insert_entry.sql"))?;
-    for entry in &event.entries {
-        insert.execute(params![
-            entry.stream.sql(),
-            entry.offset.sql(),
-            position,
-            notification.kind.as_str()
-        ])?;
+    for (stream, offset, position, kind) in entries {
+        insert.execute(params![stream.sql(), offset.sql(), position, kind])?;
     }
     let mut upsert = connection.prepare_cached(include_str!("sql/upsert_own_stream.sql"))?;
-    for (user, entry) in event.own_entries() {
-        let (tenant, head) = (event.tenant.as_str(), entry.offset.sql());
-        upsert.execute(params![entry.stream.sql(), tenant, user.as_str(), head, position])?;
+    for (stream, (tenant, user, head, first, last)) in own_streams {
+        upsert.execute(params![stream.sql(), tenant, user, head.sql(), first, last])?;
     }
     Ok(())
 }
@@ -202,9 +218,7 @@ fn write_reading(
 ) -> rusqlite::Result<()> {
     let (tenant, user) = (key.tenant.as_str(), key.user.as_str());
     let Some(reading) = fold.person(key).and_then(|person| person.readings.get(&stream)) else {
-        let sql = "DELETE FROM readings WHERE tenant = ?1 AND user = ?2 AND stream = ?3";
-        connection.prepare_cached(sql)?.execute(params![tenant, user, stream.sql()])?;
-        return Ok(());
+        return delete_reading(connection, key, stream);
     };
     let unread: Vec<(u64, u64)> =
         reading.unread.iter().map(|(offset, position)| (offset.0, position.0)).collect();
@@ -222,6 +236,12 @@ fn write_reading(
         blob(&reading.pinned),
     ])?;
     Ok(())
+}
+
+fn delete_reading(connection: &Connection, key: &UserKey, stream: StreamId) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM readings WHERE tenant = ?1 AND user = ?2 AND stream = ?3";
+    let reading = params![key.tenant.as_str(), key.user.as_str(), stream.sql()];
+    connection.prepare_cached(sql)?.execute(reading).map(drop)
 }
 
 fn blob(offsets: &Offsets) -> Option<Vec<u8>> {

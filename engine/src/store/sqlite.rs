@@ -419,6 +419,32 @@ mod tests {
         assert!(refused.to_string().contains("synchronous=FULL"), "{refused}");
     }
 
+    /// A log as version 0.1 first made it: no epochs but one, no checksums.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_log_from_before_epochs_and_checksums_goes_on_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let first = MIGRATIONS.iter().take(1).cloned().collect();
+        let first = sqlx::migrate::Migrator::with_migrations(first);
+        let mut connection = writing(&path, SqliteSynchronous::Full).connect().await.unwrap();
+        first.run_direct(None, &mut connection, false).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        let old = rusqlite::Connection::open(&path).unwrap();
+        old.execute_batch(
+            "INSERT INTO head VALUES (1, '0123456789ab', 1);
+             INSERT INTO events VALUES (1, 't', 'Seen', 1, 0, '{\"user\":\"ada\",\"upTo\":0}', NULL);",
+        )
+        .unwrap();
+        drop(old);
+        let refused = SqliteStore::open_to_read(&path).await.err().map(|error| error.to_string());
+        assert!(refused.unwrap().contains("of version 1, expected"), "reading changes nothing");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let head = store.head().await.unwrap();
+        assert!(head.epochs.hold(&"0123456789ab.1".parse().unwrap()), "its cursors go on");
+        assert!(!head.epochs.hold(&"0123456789ab.2".parse().unwrap()), "what comes is of another epoch");
+        assert_eq!(store.read(Position(0), 9).await.unwrap().len(), 1);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn keys_are_forgotten_when_they_are_old_and_not_before() {
         let directory = tempfile::tempdir().unwrap();

@@ -38,8 +38,6 @@ CREATE TABLE notifications (
     document TEXT NOT NULL  -- what clients get
 ) STRICT;
 
-CREATE UNIQUE INDEX notifications_by_id ON notifications (id);
-
 CREATE TABLE people (
     tenant           TEXT    NOT NULL,
     user             TEXT    NOT NULL,
@@ -84,5 +82,3 @@ CREATE TABLE concerns (
     "left"   TEXT,   -- and of those they left
     PRIMARY KEY (tenant, channel, position)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX membership_changes ON concerns (position) WHERE joined IS NOT NULL OR "left" IS NOT NULL;
