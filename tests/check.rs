@@ -32,6 +32,9 @@ async fn a_sound_directory_is_found_sound_with_and_without_a_server() {
         sound && said.contains("the next start builds it"),
         "a view that is not there is no damage: {said}"
     );
+    std::fs::write(world.data().join("inbox.db"), "this is no database ".repeat(1_000)).unwrap();
+    let (sound, said) = check(&world).await;
+    assert!(!sound && said.contains("inbox.db: it cannot be read"), "{said}");
     let files = std::fs::read_dir(world.data()).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> = files.filter(|name| name.to_string_lossy().starts_with("check")).collect();
     assert!(left.is_empty(), "{left:?}");

@@ -9,7 +9,7 @@ use sqlx::ConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::copy_pages;
-use crate::engine::{StartError, is_in_use, log_path};
+use crate::engine::{StartError, log_path};
 use crate::inbox::{Pace, ViewError, build_view, compare_views, view_checkpoint, view_path};
 use crate::log::Log;
 use crate::position::Cursor;
@@ -86,6 +86,8 @@ pub enum CheckedView {
     ToBeBuilt,
     /// It could not be, as the log cannot be read.
     LogUnreadable,
+    /// It could not be, as it cannot be read.
+    Unreadable,
 }
 
 /// Checks the log and the view in a data directory, whether a server uses it or not.
@@ -123,16 +125,21 @@ async fn check_view(
     progress: Arc<dyn Fn(Progress) + Send + Sync>,
 ) -> Result<CheckedView, StartError> {
     let (copied, rebuilt) = (Scratch::new(data, "check-copy.db")?, Scratch::new(data, "check-rebuilt.db")?);
-    let mut view = view_path(data);
-    let held = hold_view(data)?;
-    if is_in_use(data)? && view.exists() {
-        // It goes on changing: what is compared is a copy of one moment.
-        let (to, report) = (copied.0.clone(), progress.clone());
-        look(&view, move |connection| copy_pages(connection, &to, "copying the view", &*report)).await??;
-        view.clone_from(&copied.0);
-        drop(held);
+    let view = view_path(data);
+    if !view.exists() {
+        return Ok(CheckedView::ToBeBuilt);
     }
-    let checkpoint = if view.exists() { look(&view, view_checkpoint).await? } else { None };
+    // A server may use it, or begin to: what is compared is a copy of one moment.
+    let held = hold_view(data)?;
+    let (to, report) = (copied.0.clone(), progress.clone());
+    let copying = look(&view, move |connection| copy_pages(connection, &to, "copying the view", &*report));
+    if let Err(error) = copying.await? {
+        findings.add("inbox.db", format!("it cannot be read: {error}"));
+        return Ok(CheckedView::Unreadable);
+    }
+    drop(held);
+    let view = copied.0.clone();
+    let checkpoint = look(&view, view_checkpoint).await?;
     let Some(Cursor { position, .. }) = checkpoint.filter(|cursor| is_of(log, cursor)) else {
         return Ok(CheckedView::ToBeBuilt);
     };

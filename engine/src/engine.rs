@@ -340,15 +340,6 @@ pub(crate) fn lock_directory(data: &Path) -> Result<File, StartError> {
     }
 }
 
-/// Whether a process uses the data directory.
-pub(crate) fn is_in_use(data: &Path) -> Result<bool, StartError> {
-    match lock_directory(data) {
-        Ok(_) => Ok(false),
-        Err(StartError::InUse { .. }) => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
 /// Rebuilds the view of a data directory that no server uses. `progress` is told how far it has come, and of how far.
 ///
 /// # Errors

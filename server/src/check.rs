@@ -33,6 +33,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         CheckedView::ToBeBuilt => {
             "there is no inbox view of this version and log: the next start builds it".to_owned()
         }
+        CheckedView::Unreadable => "the inbox view was not compared, as it cannot be read".to_owned(),
         CheckedView::LogUnreadable => {
             "the inbox view was not compared, as the log cannot be read to its end".to_owned()
         }

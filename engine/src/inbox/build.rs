@@ -19,6 +19,8 @@ use crate::sqlite::{on_thread, remove_database, writing};
 
 /// Events folded and written at once: what is written once for all of them is written less often.
 const EVENTS_AT_ONCE: usize = 16_384;
+/// The same beside a server, which should not have to wait for a core.
+const EVENTS_AT_ONCE_BESIDE: usize = 2_048;
 /// Memory that they take, roughly.
 const WEIGHT_AT_ONCE: usize = 32 << 20;
 /// Batches that are read and decoded before they are needed.
@@ -81,6 +83,10 @@ pub(crate) async fn build(
     let epochs = log.epochs().clone();
     let (start, started) = oneshot::channel();
     let (batches, decoded) = flume::bounded(BATCHES_AHEAD);
+    let at_once = match pace {
+        Pace::Full => EVENTS_AT_ONCE,
+        Pace::Beside(_) => EVENTS_AT_ONCE_BESIDE,
+    };
     let thread = on_thread("tidings-rebuild", connection, move |connection| -> Result<(), ViewError> {
         if view::checkpoint(connection).is_none() {
             view::create_tables(connection, &epochs.cursor(Position(0)))?;
@@ -104,7 +110,7 @@ pub(crate) async fn build(
     });
     if let Ok(position) = started.await {
         // Read and decoded here, while the thread folds and writes. When it has failed, it says why.
-        let _ = read_ahead(log.tail(position), up_to, batches).await;
+        let _ = read_ahead(log.tail(position), up_to, at_once, batches).await;
     }
     thread.ended().await.unwrap_or(Err(ViewError::Closed))
 }
@@ -121,11 +127,12 @@ fn building(path: &Path) -> SqliteConnectOptions {
 async fn read_ahead(
     mut tail: Tail,
     up_to: Position,
+    at_once: usize,
     batches: flume::Sender<Result<Events, TailError>>,
 ) -> Result<(), flume::SendError<Result<Events, TailError>>> {
     while tail.position() < up_to {
         let (mut batch, mut weight) = (Events::new(), 0);
-        while tail.position() < up_to && batch.len() < EVENTS_AT_ONCE && weight < WEIGHT_AT_ONCE {
+        while tail.position() < up_to && batch.len() < at_once && weight < WEIGHT_AT_ONCE {
             match tail.next().await {
                 Ok(mut events) => {
                     events.retain(|event| event.position <= up_to);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tidings_engine::access::Scope;
 use tidings_engine::{Error, Position};
 use tokio::sync::watch;
+use tokio::time::{Interval, interval};
 
 use crate::problem::Problem;
 use crate::{Caller, Context};
@@ -31,6 +32,8 @@ pub(crate) fn router() -> Router<Context> {
 struct Rebuilding {
     work: BoxFuture<'static, Result<Position, Error>>,
     progress: watch::Receiver<(Position, Position)>,
+    /// The first at once.
+    tick: Interval,
 }
 
 /// Goes on as long as the caller listens: one that goes away leaves everything as it was.
@@ -47,21 +50,22 @@ async fn rebuild(State(context): State<Context>, Caller(identity): Caller) -> Re
         return outcome.map(|done| Json(json!({ "rebuilt": done })).into_response()).map_err(Problem::from);
     }
     let shutdown = context.shutdown.clone();
-    let lines = stream::unfold(Some(Rebuilding { work, progress }), move |rebuilding| {
-        let shutdown = shutdown.clone();
-        async move {
-            let mut rebuilding = rebuilding?;
-            let line = tokio::select! {
-                outcome = &mut rebuilding.work => return Some((line(&outcome_of(outcome)), None)),
-                () = shutdown.cancelled() => return None,
-                () = tokio::time::sleep(TELL_EVERY) => {
-                    let (position, head) = *rebuilding.progress.borrow();
-                    line(&json!({ "position": position, "head": head }))
-                }
-            };
-            Some((line, Some(rebuilding)))
-        }
-    });
+    let lines =
+        stream::unfold(Some(Rebuilding { work, progress, tick: interval(TELL_EVERY) }), move |rebuilding| {
+            let shutdown = shutdown.clone();
+            async move {
+                let mut rebuilding = rebuilding?;
+                let line = tokio::select! {
+                    outcome = &mut rebuilding.work => return Some((line(&outcome_of(outcome)), None)),
+                    () = shutdown.cancelled() => return None,
+                    _ = rebuilding.tick.tick() => {
+                        let (position, head) = *rebuilding.progress.borrow();
+                        line(&json!({ "position": position, "head": head }))
+                    }
+                };
+                Some((line, Some(rebuilding)))
+            }
+        });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
