@@ -9,6 +9,7 @@ mod histories;
 mod http;
 mod live;
 mod privacy;
+mod progress;
 mod rebuild;
 mod resume;
 mod slow;

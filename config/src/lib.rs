@@ -20,6 +20,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the log, the views and the generated secret are.
     pub data_dir: PathBuf,
+    /// What is kept of what became of notifications.
+    pub delivery: DeliverySettings,
     /// What is said on standard error.
     pub log: LogSettings,
     /// Who may come in.
@@ -33,10 +35,25 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             data_dir: PathBuf::from("tidings-data"),
+            delivery: DeliverySettings::default(),
             log: LogSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),
         }
+    }
+}
+
+/// What is kept of what became of notifications.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeliverySettings {
+    /// Whether it is recorded what was sent to each device and what it acknowledged.
+    pub progress: bool,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        Self { progress: true }
     }
 }
 

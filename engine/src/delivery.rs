@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::deliveries::{Meter, Meters};
 use crate::event::{Event, Fact, Mark, Selection};
 use crate::inbox::Counts;
 use crate::names::Channel;
@@ -120,18 +121,27 @@ impl fmt::Debug for Encoding {
 #[derive(Debug)]
 pub struct Delivery {
     message: Message,
+    /// What counts it, once it was sent to anybody.
+    meter: OnceLock<Arc<Meter>>,
     encoded: [OnceLock<Bytes>; ENCODINGS_MOST],
 }
 
 impl Delivery {
     pub(crate) fn new(message: Message) -> Self {
-        Self { message, encoded: Default::default() }
+        Self { message, meter: OnceLock::new(), encoded: Default::default() }
     }
 
     /// What it says.
     #[must_use]
     pub fn message(&self) -> &Message {
         &self.message
+    }
+
+    /// What counts it, if it is a notification. Looked up once for all who get it.
+    pub(crate) fn meter(&self, meters: &Meters) -> Option<&Arc<Meter>> {
+        let Message::Notification { event, .. } = &self.message else { return None };
+        let published = event.published()?;
+        Some(self.meter.get_or_init(|| meters.meter(&event.tenant, published)))
     }
 
     /// It in an encoding. The first who asks encodes it; everybody else gets the same bytes.

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -11,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Identity;
+use crate::deliveries::Reports;
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
 use crate::hub::{SubscriberId, Subscription};
 use crate::inbox::{ViewError, discard_view, ensure_view, is_damage, view_path};
 use crate::limits;
-use crate::log::{Append, Log, LogError};
+use crate::log::{Append, Appended, Log, LogError};
 use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
@@ -29,6 +31,9 @@ use crate::subscriber::{Opening, Subscriber};
 
 /// Connections that read the inbox view.
 const VIEW_READERS: usize = 2;
+
+/// How often it is recorded how far devices have come: what a crash forgets of it at most.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// How an engine is put together.
 pub struct Options {
@@ -42,12 +47,21 @@ pub struct Options {
     pub people_kept: Option<usize>,
     /// Recent events whose effects are kept in memory for those who come back; without it, as many as is sensible.
     pub recent_kept: Option<usize>,
+    /// How often it is recorded how far devices have come, if anything changed; `None` switches delivery status off.
+    pub progress_every: Option<Duration>,
 }
 
 impl Options {
     /// An engine with everything in one directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), store: None, plugins: Vec::new(), people_kept: None, recent_kept: None }
+        Self {
+            data: data.into(),
+            store: None,
+            plugins: Vec::new(),
+            people_kept: None,
+            recent_kept: None,
+            progress_every: Some(PROGRESS_EVERY),
+        }
     }
 }
 
@@ -101,6 +115,10 @@ struct Inner {
     plugins: Vec<Arc<dyn Plugin>>,
     encodings: AtomicUsize,
     json: Encoding,
+    /// Where this engine was started.
+    run: Position,
+    /// How far devices have come, unless delivery status is switched off.
+    reports: Option<Arc<Reports>>,
     life: Life,
     /// Held as long as the engine lives, so that no other process uses the directory.
     _lock: File,
@@ -108,8 +126,10 @@ struct Inner {
 
 /// Tasks and their end.
 struct Life {
+    closing_progress: CancellationToken,
     closing_log: CancellationToken,
     closing_projector: CancellationToken,
+    progress_task: TaskTracker,
     log_task: TaskTracker,
     projector_task: TaskTracker,
     /// Why the engine failed, if it did.
@@ -134,7 +154,11 @@ impl Engine {
 
         // Before anything is served, so that what an earlier process left unsynced is on disk.
         let started = Fact::Started(Started { version: env!("CARGO_PKG_VERSION").to_owned() });
-        log.append(vec![Append { tenant: Tenant::server(), key: None, facts: vec![started] }]).await?;
+        let started = Append { tenant: Tenant::server(), key: None, facts: vec![started] };
+        let run = match log.append(vec![started]).await?.first() {
+            Some(Appended::Events(events)) => events.first().map_or(log.head(), |event| event.position),
+            _ => log.head(), // without a key there is nothing to be a duplicate of
+        };
 
         ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
         let kept = Kept { people: options.people_kept, recent: options.recent_kept };
@@ -163,10 +187,26 @@ impl Engine {
             plugins: options.plugins,
             encodings: AtomicUsize::new(1),
             json,
-            life: Life { closing_log, closing_projector, log_task, projector_task, failure },
+            run,
+            reports: options.progress_every.map(|_| Arc::new(Reports::of(run))),
+            life: Life {
+                closing_progress: CancellationToken::new(),
+                closing_log,
+                closing_projector,
+                progress_task: TaskTracker::new(),
+                log_task,
+                projector_task,
+                failure,
+            },
             _lock: lock,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        if let Some(every) = options.progress_every {
+            let life = &engine.inner.life;
+            let recording = record_progress(engine.downgrade(), every, life.closing_progress.clone());
+            life.progress_task.spawn(recording);
+        }
+        Ok(engine)
     }
 
     /// The log.
@@ -212,7 +252,7 @@ impl Engine {
             transport: opening.transport,
             watches,
         };
-        self.open(subscription, opening.resume).await
+        self.open(subscription, opening.resume, opening.device).await
     }
 
     pub(crate) fn downgrade(&self) -> WeakEngine {
@@ -267,6 +307,12 @@ impl Engine {
     /// Stops: what was accepted is written and projected, then everything is closed.
     pub async fn shutdown(&self) {
         let life = &self.inner.life;
+        life.closing_progress.cancel();
+        life.progress_task.close();
+        life.progress_task.wait().await;
+        if let Err(error) = self.record_progress().await {
+            tracing::warn!(%error, "how far devices have come in the last second is not recorded");
+        }
         life.closing_log.cancel();
         life.log_task.close();
         life.log_task.wait().await;
@@ -278,6 +324,15 @@ impl Engine {
     /// Ends everything because the view turned out to be damaged: the next start builds it anew.
     pub(crate) fn fail_view(&self, error: &rusqlite::Error) {
         give_up_view(&self.inner.data, &self.inner.life.failure, error);
+    }
+
+    /// Where this engine was started.
+    pub(crate) fn run(&self) -> Position {
+        self.inner.run
+    }
+
+    pub(crate) fn reports(&self) -> Option<&Arc<Reports>> {
+        self.inner.reports.as_ref()
     }
 
     pub(crate) fn plugins(&self) -> &[Arc<dyn Plugin>] {
@@ -300,6 +355,23 @@ pub(crate) struct WeakEngine(Weak<Inner>);
 impl WeakEngine {
     pub(crate) fn upgrade(&self) -> Option<Engine> {
         self.0.upgrade().map(|inner| Engine { inner })
+    }
+}
+
+/// Records how far devices have come, as long as the engine lives and is not told to stop.
+async fn record_progress(engine: WeakEngine, every: Duration, closing: CancellationToken) {
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(engine) = engine.upgrade() else { return };
+        match engine.record_progress().await {
+            Ok(()) | Err(LogError::Busy) => {}
+            Err(_) => return, // the log says why
+        }
     }
 }
 

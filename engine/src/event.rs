@@ -3,6 +3,7 @@
 //! An event never changes. What its type looked like in earlier versions is `codec`'s business alone.
 
 pub(crate) mod codec;
+mod progress;
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +16,8 @@ use crate::names::{Channel, Publisher, Tenant, UserId};
 use crate::notification::{Notification, NotificationId};
 use crate::position::{Offset, Position, StreamId};
 use crate::store::StreamName;
+
+pub use progress::{Connected, LATENCIES_MS, Metered, Numbers, Progress, Reached};
 
 /// One event, as it stands in the log.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub enum Fact {
     Seen(Seen),
     /// A user changed the state of single notifications.
     Marked(Mark, Marked),
+    /// How far devices have come: what was sent to them, and what they acknowledged.
+    Progress(Box<Progress>),
     /// An event this version does not know; it is passed over and counted.
     Unknown(Unknown),
 }

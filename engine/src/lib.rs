@@ -29,6 +29,7 @@ mod audience;
 mod cloudevent;
 pub mod command;
 pub mod conformance;
+pub mod deliveries;
 pub mod delivery;
 mod draft;
 mod engine;
@@ -58,8 +59,8 @@ pub use draft::Draft;
 pub use engine::{Engine, Options, StartError, rebuild};
 pub use error::Error;
 pub use names::{
-    Channel, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role, SessionId, Tag, Tenant,
-    UserId, UserKey,
+    Channel, DeviceName, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role, SessionId,
+    Tag, Tenant, UserId, UserKey,
 };
 pub use notification::{Notification, NotificationId};
 pub use position::{Cursor, CursorError, Epoch, Offset, Position, StreamId};

@@ -1,0 +1,41 @@
+//! Delivery status: what became of each notification on each device.
+//!
+//! What is written to a device and what it acknowledges is noted in memory as it happens, and once in a while what
+//! changed becomes one `Progress` event a tenant. Never delays a delivery, and is told to nobody.
+
+mod meters;
+mod report;
+mod track;
+
+pub(crate) use meters::{Meter, Meters};
+pub(crate) use report::Reports;
+pub(crate) use track::{Beginning, Track};
+
+use crate::engine::Engine;
+use crate::log::{Append, LogError};
+
+impl Engine {
+    /// Records how far devices have come since this was last done. Writes nothing when nothing changed.
+    ///
+    /// # Errors
+    /// When the log does not take it; what it did not take is tried again the next time.
+    pub(crate) async fn record_progress(&self) -> Result<(), LogError> {
+        let Some(reports) = self.reports() else { return Ok(()) };
+        let facts = reports.take();
+        if facts.is_empty() {
+            return Ok(());
+        }
+        let append = |(tenant, fact): &_| Append {
+            tenant: Clone::clone(tenant),
+            key: None,
+            facts: vec![Clone::clone(fact)],
+        };
+        match self.log().append(facts.iter().map(append).collect()).await {
+            Err(LogError::Busy) => {
+                reports.give_back(facts);
+                Err(LogError::Busy)
+            }
+            done => done.map(drop),
+        }
+    }
+}
