@@ -154,18 +154,20 @@ async fn a_server_that_is_told_not_to_records_nothing_and_serves_the_same() {
     assert!(world.log().await.iter().all(|event| event["type"] != "Progress"));
 }
 
-#[tokio::test]
-async fn a_server_that_stops_records_what_is_outstanding() {
-    let mut world = World::start().await;
-    let mut device =
-        world.try_connect(&format!("/v1/ws?device=phone&token={}", person("ada"))).await.unwrap();
-    let began = device.hello["position"].as_u64().unwrap();
-    let position = broadcast(&world).await;
-    device.expect("notification").await;
-    device.ask(json!({ "type": "ack", "upTo": position })).await;
-    assert!(world.stop().await.success());
-    world.resume().await;
-    assert_eq!(places(&world.log().await)["ada phone ws"], (began, position, position));
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_stops_records_what_is_outstanding() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = Options::new(directory.path());
+    options.progress_every = Some(Duration::from_secs(3_600));
+    let engine = Engine::start(options).await.unwrap();
+    let mut ada = subscribe(&engine, "ada").await;
+    let published = publish(&engine).await;
+    let parcel = in_time("a parcel", ada.next()).await.unwrap();
+    ada.sent(&parcel);
+    engine.shutdown().await;
+    let events = engine.log().tail(published).next().await.unwrap();
+    let Fact::Progress(progress) = &events[0].fact else { panic!("not recorded") };
+    assert_eq!(progress.reached[0].sent, published);
 }
 
 async fn engine(directory: &tempfile::TempDir) -> Engine {

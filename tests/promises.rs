@@ -3,6 +3,7 @@
 mod bad_input;
 mod command_line;
 mod crash;
+mod deliveries;
 mod examples;
 mod failures;
 mod histories;

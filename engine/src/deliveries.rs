@@ -3,23 +3,37 @@
 //! What is written to a device and what it acknowledges is noted in memory as it happens, and once in a while what
 //! changed becomes one `Progress` event a tenant. Never delays a delivery, and is told to nobody.
 
+mod connections;
+mod fold;
+mod intervals;
+mod lanes;
+mod membership;
 mod meters;
+mod person;
+mod query;
+mod reading;
 mod report;
 mod track;
+mod view;
 
 pub(crate) use meters::{Meter, Meters};
+pub use query::{
+    Deliveries, DeliveriesQuery, DeviceDelivery, DropReason, PersonDelivery, Rule, Status, Totals,
+};
 pub(crate) use report::Reports;
 pub(crate) use track::{Beginning, Track};
+pub(crate) use view::DeliveryView;
 
 use crate::engine::Engine;
 use crate::log::{Append, LogError};
 
 impl Engine {
-    /// Records how far devices have come since this was last done. Writes nothing when nothing changed.
+    /// Records how far devices have come since this was last done: what is otherwise done once in a while. Writes nothing
+    /// when nothing changed.
     ///
     /// # Errors
     /// When the log does not take it; what it did not take is tried again the next time.
-    pub(crate) async fn record_progress(&self) -> Result<(), LogError> {
+    pub async fn record_progress(&self) -> Result<(), LogError> {
         let Some(reports) = self.reports() else { return Ok(()) };
         let facts = reports.take();
         if facts.is_empty() {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Identity;
-use crate::deliveries::Reports;
+use crate::deliveries::{DeliveryView, Reports};
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
@@ -117,6 +117,7 @@ struct Inner {
     json: Encoding,
     /// Where this engine was started.
     run: Position,
+    deliveries: DeliveryView,
     /// How far devices have come, unless delivery status is switched off.
     reports: Option<Arc<Reports>>,
     life: Life,
@@ -129,9 +130,11 @@ struct Life {
     closing_progress: CancellationToken,
     closing_log: CancellationToken,
     closing_projector: CancellationToken,
+    closing_deliveries: CancellationToken,
     progress_task: TaskTracker,
     log_task: TaskTracker,
     projector_task: TaskTracker,
+    deliveries_task: TaskTracker,
     /// Why the engine failed, if it did.
     failure: watch::Sender<Option<Arc<str>>>,
 }
@@ -178,6 +181,10 @@ impl Engine {
         let view =
             Database::open("tidings-view-read", &reading(&view_path(&options.data)), VIEW_READERS).await;
         let epoch = log.epoch().clone();
+        let closing_deliveries = CancellationToken::new();
+        let (deliveries, keeping) = DeliveryView::of(&options.data, &log, closing_deliveries.clone());
+        let deliveries_task = TaskTracker::new();
+        deliveries_task.spawn(keeping);
         let json = Encoding::new(0, move |message| to_json(&epoch, message));
         let inner = Inner {
             data: options.data,
@@ -188,14 +195,17 @@ impl Engine {
             encodings: AtomicUsize::new(1),
             json,
             run,
+            deliveries,
             reports: options.progress_every.map(|_| Arc::new(Reports::of(run))),
             life: Life {
                 closing_progress: CancellationToken::new(),
                 closing_log,
                 closing_projector,
+                closing_deliveries,
                 progress_task: TaskTracker::new(),
                 log_task,
                 projector_task,
+                deliveries_task,
                 failure,
             },
             _lock: lock,
@@ -319,6 +329,9 @@ impl Engine {
         life.closing_projector.cancel();
         life.projector_task.close();
         life.projector_task.wait().await;
+        life.closing_deliveries.cancel();
+        life.deliveries_task.close();
+        life.deliveries_task.wait().await;
     }
 
     /// Ends everything because the view turned out to be damaged: the next start builds it anew.
@@ -333,6 +346,10 @@ impl Engine {
 
     pub(crate) fn reports(&self) -> Option<&Arc<Reports>> {
         self.inner.reports.as_ref()
+    }
+
+    pub(crate) fn delivery_view(&self) -> &DeliveryView {
+        &self.inner.deliveries
     }
 
     pub(crate) fn plugins(&self) -> &[Arc<dyn Plugin>] {

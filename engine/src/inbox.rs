@@ -24,4 +24,4 @@ pub(crate) use projection::{
     Projection, SharedFold, discard as discard_view, ensure_view, is_damage, path_in as view_path,
 };
 pub use replay::Replay;
-pub(crate) use view::members;
+pub(crate) use view::{damaged, members};

@@ -28,6 +28,8 @@ pub(crate) struct Beginning {
     pub(crate) began: Position,
     /// What the device had when it came back.
     pub(crate) had: Option<Position>,
+    /// Whether the client gave the device its name, so that it may come back under it.
+    pub(crate) is_named: bool,
 }
 
 /// How far a connection has come.
@@ -76,8 +78,9 @@ impl Track {
             beginning,
             reports,
         });
-        if track.beginning.had.is_some() {
-            track.report(); // that it came back is an acknowledgement
+        // That it came back is an acknowledgement; that it began anew limits what a later one says.
+        if track.beginning.is_named {
+            track.report();
         }
         track
     }

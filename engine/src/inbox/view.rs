@@ -69,7 +69,7 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(column: usize, text: &str) ->
     serde_json::from_str(text).map_err(|error| damaged(column, error))
 }
 
-pub(super) fn damaged(
+pub(crate) fn damaged(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {

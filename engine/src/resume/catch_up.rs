@@ -61,7 +61,7 @@ impl Engine {
             // Nobody else has the name of a connection: it can have had nothing.
             let had = had.filter(|_| is_named);
             let (device, from, began) = (device.clone(), position, counts.position);
-            Track::begin(reports.clone(), Beginning { key, device, transport, from, began, had })
+            Track::begin(reports.clone(), Beginning { key, device, transport, from, began, had, is_named })
         });
         let hello = Hello { device, channels, watching, cursor, counts, resume: resumed };
         let folded = self.projector().folded.clone();

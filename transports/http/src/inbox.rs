@@ -98,7 +98,7 @@ async fn delete_one(
     Ok(done(context.engine.mark(&identity, Mark::Deleted, &[id]).await?))
 }
 
-fn parse_id(text: &str) -> Result<NotificationId, Problem> {
+pub(crate) fn parse_id(text: &str) -> Result<NotificationId, Problem> {
     text.parse().map_err(|error: tidings_engine::notification::NotificationIdError| {
         Problem::field("id", error.to_string())
     })

@@ -6,6 +6,7 @@
 mod body;
 mod channels;
 mod counts;
+mod deliveries;
 mod health;
 mod inbox;
 mod log;
@@ -125,6 +126,7 @@ fn router(context: Context) -> Router {
         .merge(publish::router())
         .merge(inbox::router())
         .merge(counts::router())
+        .merge(deliveries::router())
         .merge(channels::router())
         .merge(presence::router())
         .merge(log::router())

@@ -1,0 +1,113 @@
+//! What people read: each thing once, the first time.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::connections::Count;
+use super::fold::State;
+use super::intervals::{Interval, Intervals, common};
+use super::lanes::{LaneId, rank};
+use super::person::PersonId;
+use crate::event::{Event, Read, Selection};
+use crate::names::{Channel, UserKey};
+use crate::position::Position;
+
+impl State<'_> {
+    pub(super) fn read(&mut self, event: &Event, read: &Read) -> rusqlite::Result<()> {
+        let key = UserKey { tenant: event.tenant.clone(), user: read.user.clone() };
+        let at = event.recorded_at.as_millisecond();
+        let id = self.id(&key)?;
+        match &read.selection {
+            Selection::Entries(entries) => {
+                for entry in entries {
+                    let sql = "SELECT position, lane FROM notifications WHERE id = ?1 AND tenant = ?2";
+                    let mut statement = self.connection.prepare_cached(sql)?;
+                    let found = statement
+                        .query_row(params![entry.id.as_bytes(), key.tenant.as_str()], |row| {
+                            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, Option<LaneId>>(1)?))
+                        });
+                    let Some((position, lane)) = found.optional()? else { continue };
+                    drop(statement);
+                    let one = (position - 1, position);
+                    if self.is_own(id, position)? {
+                        self.add_read(id, 0, one, at)?;
+                    } else if let Some(lane) = lane {
+                        self.read_in_lane(id, lane, one, event.position, at)?;
+                    }
+                }
+            }
+            Selection::UpTo(position) => {
+                let all = (0, position.0);
+                self.add_read(id, 0, all, at)?;
+                let channels: Vec<Channel> = self
+                    .people
+                    .get(&id)
+                    .map(|person| person.memberships.keys().cloned().collect())
+                    .unwrap_or_default();
+                let lanes: BTreeSet<LaneId> =
+                    channels.iter().flat_map(|channel| self.lanes.of_channel(&key.tenant, channel)).collect();
+                for lane in lanes {
+                    self.read_in_lane(id, lane, all, event.position, at)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_own(&self, id: PersonId, position: u64) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM own WHERE person = ?1 AND position = ?2)";
+        self.connection.prepare_cached(sql)?.query_row([id, position as i64], |row| row.get(0))
+    }
+
+    /// Notes what a person read of a lane, as far as it is theirs now.
+    pub(super) fn read_in_lane(
+        &mut self,
+        id: PersonId,
+        lane_id: LaneId,
+        interval: Interval,
+        now: Position,
+        at: i64,
+    ) -> rusqlite::Result<()> {
+        let (Some(lane), Some(person)) = (self.lanes.get(lane_id), self.people.get(&id)) else {
+            return Ok(());
+        };
+        if lane.is_live || !person.is_in(lane) {
+            return Ok(()); // what has no inbox cannot be read
+        }
+        let theirs = person.theirs(self.connection, lane, now)?;
+        let last_displaced = lane.last_displaced;
+        for part in theirs.iter().filter_map(|span| common(*span, interval)) {
+            for fresh in self.add_read(id, lane_id, part, at)? {
+                let numbers =
+                    (rank(self.connection, lane_id, fresh.0)?, rank(self.connection, lane_id, fresh.1)?);
+                self.count(Count::Read, id, lane_id, numbers, last_displaced)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what a person read, and says which of it is new.
+    pub(super) fn add_read(
+        &mut self,
+        id: PersonId,
+        lane: LaneId,
+        interval: Interval,
+        at: i64,
+    ) -> rusqlite::Result<Vec<Interval>> {
+        let mut statement = self.connection.prepare_cached(include_str!("sql/reads_in.sql"))?;
+        let arguments = params![id, lane, interval.0 as i64, interval.1 as i64];
+        let rows = statement
+            .query_map(arguments, |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))?;
+        let mut known = Intervals::default();
+        for row in rows {
+            known.add(row?);
+        }
+        let fresh = known.missing(interval);
+        let mut insert = self.connection.prepare_cached("INSERT INTO reads VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        for (after, up_to) in &fresh {
+            insert.execute(params![id, lane, *after as i64, *up_to as i64, at])?;
+        }
+        Ok(fresh)
+    }
+}
