@@ -31,7 +31,7 @@ fn endpoints() -> Vec<(Method, String, Value, String)> {
         (Method::GET, "/v1/presence".to_owned(), Value::Null, service.clone()),
         (Method::GET, "/v1/log".to_owned(), Value::Null, service),
     ];
-    for command in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete"] {
+    for command in ["read", "clicked", "unread", "archive", "unarchive", "pin", "unpin", "delete"] {
         let path = format!("/v1/inbox/{command}");
         endpoints.push((Method::POST, path, json!({ "notifications": [ID] }), ada.clone()));
     }
@@ -409,7 +409,7 @@ fn commands() -> Vec<Value> {
     for kind in ["join", "leave", "watch", "unwatch"] {
         commands.push(json!({ "type": kind, "channel": "topic:a" }));
     }
-    for kind in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete"] {
+    for kind in ["read", "clicked", "unread", "archive", "unarchive", "pin", "unpin", "delete"] {
         commands.push(json!({ "type": kind, "notifications": [ID] }));
     }
     commands

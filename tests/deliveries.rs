@@ -30,6 +30,7 @@ enum Act {
     Receive { which: Index },
     Acknowledge { which: Index, back: u64 },
     Close { which: Index },
+    Click { user: usize, which: Index },
     Record,
 }
 
@@ -42,6 +43,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => any::<Index>().prop_map(|which| Act::Receive { which }),
         5 => (any::<Index>(), 0..4u64).prop_map(|(which, back)| Act::Acknowledge { which, back }),
         3 => any::<Index>().prop_map(|which| Act::Close { which }),
+        2 => (0..USERS, any::<Index>()).prop_map(|(user, which)| Act::Click { user, which }),
         2 => Just(Act::Record),
     ];
     prop::collection::vec(act, 20..60)
@@ -64,6 +66,7 @@ struct Truth {
     sent: BTreeSet<(UserId, NotificationId)>,
     delivered: BTreeSet<(UserId, NotificationId)>,
     read: BTreeSet<(UserId, NotificationId)>,
+    clicked: BTreeSet<(UserId, NotificationId)>,
     /// Where each device left off, and what it got on its last connection.
     left_off: BTreeMap<(usize, usize), (Position, BTreeMap<u64, NotificationId>)>,
     looked_at: Position,
@@ -108,8 +111,23 @@ impl Play {
                     }
                 }
             }
+            Act::Click { user, which } => self.click(*user, which).await,
             Act::Record => self.engine.record_progress().await.unwrap(),
         }
+    }
+
+    async fn click(&mut self, number: usize, which: &Index) {
+        let Some(person) = self.model.person_mut(&user(number)) else { return };
+        let ids = person.ids();
+        if ids.is_empty() {
+            return;
+        }
+        let id = *which.get(&ids);
+        let identity = Identity::person(Tenant::default(), user(number));
+        self.engine.clicked(&identity, &[id]).await.unwrap();
+        person.read(&[id]);
+        self.truth.clicked.insert((user(number), id));
+        self.truth.read.insert((user(number), id));
     }
 
     fn chosen(&self, which: &Index) -> Option<usize> {
@@ -224,16 +242,18 @@ fn check(truth: &Truth, id: NotificationId, deliveries: &Deliveries) {
     let sent = who(&|person| !person.devices.is_empty());
     let delivered = who(&|person| person.devices.iter().any(|device| device.delivered));
     let read = who(&|person| person.read_at.is_some());
+    let clicked = who(&|person| person.clicked_at.is_some());
     let dropped = who(&|person| person.reason.is_some());
     assert_eq!(routed, of(&truth.routed), "routed {at}");
     assert_eq!(dropped, of(&truth.dropped), "dropped {at}");
     assert_eq!(sent, of(&truth.sent), "sent {at}");
     assert_eq!(delivered, of(&truth.delivered), "delivered {at}");
     assert_eq!(read, of(&truth.read), "read {at}");
+    assert_eq!(clicked, of(&truth.clicked), "clicked {at}");
     let totals = deliveries.totals;
-    let sums = [routed, sent, delivered, read, dropped].map(|users| users.len() as u64);
+    let sums = [routed, sent, delivered, read, clicked, dropped].map(|users| users.len() as u64);
     assert_eq!(
-        [totals.routed, totals.sent, totals.delivered, totals.read, totals.dropped],
+        [totals.routed, totals.sent, totals.delivered, totals.read, totals.clicked, totals.dropped],
         sums,
         "totals {at}"
     );
@@ -290,7 +310,10 @@ async fn what_is_said_over_http_names_people_devices_and_times() {
     phone.ask(json!({ "type": "read", "notifications": [id(&receipt)] })).await;
     let path = format!("/v1/notifications/{}/deliveries", id(&receipt));
     let said = world.get(&format!("{path}?limit=2"), &service()).await;
-    assert_eq!(said["totals"], json!({ "routed": 2, "sent": 2, "delivered": 1, "read": 1, "dropped": 1 }));
+    assert_eq!(
+        said["totals"],
+        json!({ "routed": 2, "sent": 2, "delivered": 1, "read": 1, "clicked": 0, "dropped": 1 })
+    );
     let (first, second) = (&said["people"][0], &said["people"][1]);
     assert_eq!((&first["user"], &first["status"]), (&json!("ada"), &json!("read")));
     assert_eq!((&first["rule"]["by"], &first["rule"]["channel"]), (&json!("channel"), &json!("everyone")));

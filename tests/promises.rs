@@ -1,6 +1,7 @@
 //! Each promise, with a test that breaks when the promise does.
 
 mod bad_input;
+mod clicks;
 mod command_line;
 mod crash;
 mod deliveries;

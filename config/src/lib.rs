@@ -49,11 +49,26 @@ impl Default for Settings {
 pub struct DeliverySettings {
     /// Whether it is recorded what was sent to each device and what it acknowledged.
     pub progress: bool,
+    /// Where the paths of actions lead, for those who follow a link: `https://app.example.org`.
+    pub action_base: Option<String>,
 }
 
 impl Default for DeliverySettings {
     fn default() -> Self {
-        Self { progress: true }
+        Self { progress: true, action_base: None }
+    }
+}
+
+impl DeliverySettings {
+    fn check(&self) -> Result<(), ConfigError> {
+        let Some(base) = &self.action_base else { return Ok(()) };
+        let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        let is_sound = rest.is_some_and(|rest| {
+            !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#')
+        });
+        let expected =
+            format!("expected the beginning of a URL, such as https://app.example.org, got {base}");
+        if is_sound { Ok(()) } else { Err(ConfigError::Value { key: "delivery.action-base", expected }) }
     }
 }
 
@@ -171,6 +186,7 @@ pub fn load(
     }
     settings.log.check()?;
     settings.token.check()?;
+    settings.delivery.check()?;
     Ok(settings)
 }
 
@@ -232,6 +248,10 @@ mod tests {
             ),
             ("[log]\nlevel = 'loud'", vec!["log.level", "loud", "expected a level"]),
             ("[log]\nformat = 'xml'", vec!["line 2", "unknown variant `xml`", "human"]),
+            (
+                "[delivery]\naction-base = 'app.example'",
+                vec!["delivery.action-base", "app.example", "https://"],
+            ),
             ("x = ", vec!["line 1"]),
         ] {
             let error = load_text(text).unwrap_err();

@@ -1,6 +1,7 @@
 //! Commands: what people and services ask the engine to do. Each is checked, becomes events, and is answered when these
 //! are durable.
 
+mod click;
 mod mark;
 mod membership;
 mod publish;

@@ -25,9 +25,28 @@ pub(crate) use track::{Beginning, Track};
 pub(crate) use view::DeliveryView;
 
 use crate::engine::Engine;
+use crate::event::EntryRef;
 use crate::log::{Append, LogError};
+use crate::names::UserKey;
 
 impl Engine {
+    /// Those of a person's notifications that they have not clicked yet. When that cannot be told, all of them: clicked
+    /// twice counts once.
+    pub(crate) async fn not_clicked(&self, key: &UserKey, entries: Vec<EntryRef>) -> Vec<EntryRef> {
+        let (key, all) = (key.clone(), entries.clone());
+        let asked = self.delivery_view().ask(move |state| {
+            let Some(person) = state.find_id(&key)? else { return Ok(entries) };
+            let mut fresh = Vec::new();
+            for entry in entries {
+                if !state.has_clicked(person, &entry.id)? {
+                    fresh.push(entry);
+                }
+            }
+            Ok(fresh)
+        });
+        asked.await.unwrap_or(all)
+    }
+
     /// Records how far devices have come since this was last done: what is otherwise done once in a while. Writes nothing
     /// when nothing changed.
     ///

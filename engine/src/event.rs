@@ -63,6 +63,8 @@ pub enum Fact {
     Seen(Seen),
     /// A user changed the state of single notifications.
     Marked(Mark, Marked),
+    /// A user followed the action of notifications.
+    Clicked(Marked),
     /// How far devices have come: what was sent to them, and what they acknowledged.
     Progress(Box<Progress>),
     /// An event this version does not know; it is passed over and counted.
@@ -177,7 +179,7 @@ pub enum Mark {
     Unpinned,
 }
 
-/// A user's notifications whose state changed.
+/// A user's notifications, of which something is said: that their state changed, or that they were clicked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Marked {

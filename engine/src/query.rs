@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use crate::access::{Identity, Scope};
@@ -13,7 +14,7 @@ use crate::event::EntryRef;
 use crate::hub::{ChannelPresence, Presence};
 use crate::inbox::{Counts, InboxItem, InboxPage, InboxQuery, PartCounts, Snapshot, is_damage};
 use crate::limits;
-use crate::names::{Channel, UserId, UserKey};
+use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::notification::NotificationId;
 use crate::position::Position;
 use crate::projector::Request;
@@ -209,6 +210,23 @@ impl Engine {
         }
         let key = key.clone();
         self.projector().ask(|reply| Request::Load(key, reply)).await.ok_or(Error::Stopping)
+    }
+
+    /// Where a notification of a tenant is in the log, if it stands in inboxes.
+    pub(crate) async fn position_in_inboxes(
+        &self,
+        tenant: &Tenant,
+        id: NotificationId,
+    ) -> Result<Option<Position>, Error> {
+        self.reach_view(self.log().head()).await?;
+        let tenant = tenant.clone();
+        self.on_view(move |connection| {
+            let sql = "SELECT position FROM notifications WHERE id = ?1 AND tenant = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let found = statement.query_row(params![id.as_bytes(), tenant.as_str()], |row| row.get(0));
+            Ok(found.optional()?.map(Position::from_sql))
+        })
+        .await
     }
 
     /// Where a person meets notifications.

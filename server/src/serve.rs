@@ -94,7 +94,11 @@ impl Server {
         let engine = Engine::start(options).await?;
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
-        let http: Box<dyn Transport> = Box::new(http.with(WebSockets).with(EventStreams));
+        let http: Box<dyn Transport> = Box::new(
+            http.with_action_base(settings.delivery.action_base.as_deref())
+                .with(WebSockets)
+                .with(EventStreams),
+        );
         let name = http.name();
         let running = http.run(engine.clone(), shutdown.clone());
         let transports = tokio::spawn(async move {

@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// Finds where a person meets notifications. All of them are theirs, or the first that is not is named.
-    async fn resolve(
+    pub(super) async fn resolve(
         &self,
         key: &UserKey,
         ids: &[NotificationId],

@@ -69,6 +69,7 @@ impl<'c> State<'c> {
             Fact::Joined(membership) => self.join(event, membership)?,
             Fact::Left(membership) => self.leave(event, membership)?,
             Fact::Read(read) => self.read(event, read)?,
+            Fact::Clicked(clicked) => self.click(event, clicked)?,
             Fact::Progress(progress) => self.progress(event, progress)?,
             Fact::Seen(_) | Fact::Marked(..) | Fact::Started(_) | Fact::Unknown(_) => {}
         }

@@ -105,6 +105,9 @@ pub struct PersonDelivery {
     /// When they read it first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
+    /// When they followed its action first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clicked_at: Option<Timestamp>,
 }
 
 /// How many people a notification came how far with. Each counts in every column that they reached.
@@ -119,6 +122,8 @@ pub struct Totals {
     pub delivered: u64,
     /// Of them, those who read it, were it only once.
     pub read: u64,
+    /// Of them, those who followed its action.
+    pub clicked: u64,
     /// Members of the channels addressed whom the publisher left out.
     pub dropped: u64,
 }
@@ -254,13 +259,16 @@ impl State<'_> {
 
     /// How many people it came how far with: those of the channels by the difference arrays, those named one by one.
     fn totals(&mut self, question: &Question) -> rusqlite::Result<Totals> {
-        let sql = "SELECT routed, excepted, lane, number FROM notifications WHERE position = ?1";
+        let sql = "SELECT routed, excepted, lane, number, clicked FROM notifications WHERE position = ?1";
         let row = self.connection.query_row(sql, [question.position.sql()], |row| {
             let place = (row.get::<_, Option<LaneId>>(2)?, row.get::<_, Option<i64>>(3)?);
-            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, place))
+            let count = |column| row.get::<_, i64>(column).map(|count| count as u64);
+            Ok((
+                Totals { routed: count(0)?, dropped: count(1)?, clicked: count(4)?, ..Totals::default() },
+                place,
+            ))
         });
-        let (routed, dropped, place) = row?;
-        let mut totals = Totals { routed, dropped, ..Totals::default() };
+        let (mut totals, place) = row?;
         if let (Some(lane), Some(number)) = place {
             let mut statement = self.connection.prepare_cached(include_str!("sql/total.sql"))?;
             let arguments = [lane, number, number / BLOCK as i64];
@@ -320,9 +328,10 @@ impl State<'_> {
             _ => None,
         };
         let reason = (is_excepted && !is_named).then_some(DropReason::Excepted);
-        let (mut lines, mut read_at) = (Vec::new(), None);
+        let (mut lines, mut read_at, mut clicked_at) = (Vec::new(), None, None);
         if let (Some(rule), Some(id)) = (&rule, self.find_id(&key)?) {
             lines = self.lines(id)?;
+            clicked_at = self.clicked_at(id, position)?;
             let lane = if *rule == Rule::Name { Some(0) } else { self.lane_of(question) };
             // What has no inbox cannot be read.
             if let Some(lane) = lane.filter(|_| !question.is_live) {
@@ -341,11 +350,13 @@ impl State<'_> {
         let status = match (&rule, reason) {
             (None, None) => Status::NotRouted,
             (None, Some(_)) => Status::Dropped,
+            (Some(_), _) if clicked_at.is_some() => Status::Clicked,
             (Some(_), _) if read_at.is_some() => Status::Read,
             (Some(_), _) => Status::Routed, // what its devices say comes later
         };
         let (user, devices) = (key.user, Vec::new());
-        Ok(Found { delivery: PersonDelivery { user, status, rule, reason, devices, read_at }, lines })
+        let delivery = PersonDelivery { user, status, rule, reason, devices, read_at, clicked_at };
+        Ok(Found { delivery, lines })
     }
 
     /// Through which of the channels addressed it reached a person, and since when they were a member.

@@ -1,7 +1,8 @@
-//! What people read: each thing once, the first time.
+//! What people read and clicked: each thing once, the first time.
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::connections::Count;
@@ -9,11 +10,38 @@ use super::fold::State;
 use super::intervals::{Interval, Intervals, common};
 use super::lanes::{LaneId, rank};
 use super::person::PersonId;
-use crate::event::{Event, Read, Selection};
+use crate::event::{Event, Marked, Read, Selection};
 use crate::names::{Channel, UserKey};
+use crate::notification::NotificationId;
 use crate::position::Position;
 
 impl State<'_> {
+    pub(super) fn click(&mut self, event: &Event, clicked: &Marked) -> rusqlite::Result<()> {
+        let key = UserKey { tenant: event.tenant.clone(), user: clicked.user.clone() };
+        let (id, at) = (self.id(&key)?, event.recorded_at.as_millisecond());
+        for entry in &clicked.entries {
+            let mut insert = self.connection.prepare_cached(include_str!("sql/insert_click.sql"))?;
+            if insert.execute(params![id, entry.id.as_bytes(), key.tenant.as_str(), at])? == 1 {
+                let sql = "UPDATE notifications SET clicked = clicked + 1 WHERE id = ?1";
+                self.connection.prepare_cached(sql)?.execute([entry.id.as_bytes()])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_clicked(&self, id: PersonId, notification: &NotificationId) -> rusqlite::Result<bool> {
+        let mut statement = self.connection.prepare_cached(include_str!("sql/has_clicked.sql"))?;
+        statement.query_row(params![id, notification.as_bytes()], |row| row.get(0))
+    }
+
+    /// When a person clicked a notification first.
+    pub(super) fn clicked_at(&self, id: PersonId, position: Position) -> rusqlite::Result<Option<Timestamp>> {
+        let sql = "SELECT clicked_at FROM clicks WHERE person = ?1 AND position = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let at: Option<i64> = statement.query_row([id, position.sql()], |row| row.get(0)).optional()?;
+        Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
+    }
+
     pub(super) fn read(&mut self, event: &Event, read: &Read) -> rusqlite::Result<()> {
         let key = UserKey { tenant: event.tenant.clone(), user: read.user.clone() };
         let at = event.recorded_at.as_millisecond();

@@ -73,6 +73,7 @@ impl Fact {
             Self::Read(_) => "Read",
             Self::Seen(_) => "Seen",
             Self::Marked(mark, _) => mark_name(*mark),
+            Self::Clicked(_) => "Clicked",
             Self::Progress(_) => "Progress",
             Self::Unknown(unknown) => &unknown.type_name,
         }
@@ -96,7 +97,7 @@ impl Fact {
             Self::Joined(membership) | Self::Left(membership) => encode(membership),
             Self::Read(read) => encode(read),
             Self::Seen(seen) => encode(seen),
-            Self::Marked(_, marked) => encode(marked),
+            Self::Marked(_, marked) | Self::Clicked(marked) => encode(marked),
             Self::Progress(progress) => encode(progress),
             Self::Unknown(unknown) => unknown.envelope.clone().into_bytes(),
         };
@@ -193,6 +194,7 @@ fn decode_fact(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Fact, serde_j
         "Joined" => serde_json::from_str(envelope).map(Fact::Joined),
         "Left" => serde_json::from_str(envelope).map(Fact::Left),
         "Started" => serde_json::from_str(envelope).map(Fact::Started),
+        "Clicked" => serde_json::from_str(envelope).map(Fact::Clicked),
         "Progress" => serde_json::from_str(envelope).map(Fact::Progress),
         "Unread" => marked(Mark::Unread),
         "Archived" => marked(Mark::Archived),
@@ -297,7 +299,7 @@ mod tests {
     fn there_is_a_golden_event_of_every_type() {
         let types: std::collections::BTreeSet<String> =
             GOLDEN.lines().map(|line| stored(line).type_name).collect();
-        let known = "Archived Deleted Joined Left NotificationPublished Pinned Progress Read Seen Started Unarchived \
+        let known = "Archived Clicked Deleted Joined Left NotificationPublished Pinned Progress Read Seen Started Unarchived \
                      Unpinned Unread";
         assert_eq!(types.into_iter().collect::<Vec<_>>(), known.split_whitespace().collect::<Vec<_>>());
     }

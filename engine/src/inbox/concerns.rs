@@ -51,7 +51,7 @@ pub(crate) fn effect_for(
         Fact::NotificationPublished(_) => Some(Effect::Published(event)),
         Fact::Read(_) | Fact::Seen(_) | Fact::Marked(..) => Some(Effect::Changed(key.clone(), event)),
         Fact::Joined(_) | Fact::Left(_) => Some(change?.into_effect(key.clone(), event.position)),
-        Fact::Started(_) | Fact::Progress(_) | Fact::Unknown(_) => None,
+        Fact::Started(_) | Fact::Clicked(_) | Fact::Progress(_) | Fact::Unknown(_) => None,
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn effects_of(event: Arc<Event>, changes: &mut MembershipChanges) -> 
             let effect = |(key, change): (UserKey, MembershipChange)| change.into_effect(key, event.position);
             return changes.into_iter().map(effect).collect();
         }
-        Fact::Started(_) | Fact::Progress(_) | Fact::Unknown(_) => return Vec::new(),
+        Fact::Started(_) | Fact::Clicked(_) | Fact::Progress(_) | Fact::Unknown(_) => return Vec::new(),
     };
     vec![Effect::Changed(key, event)]
 }

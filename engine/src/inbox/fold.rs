@@ -169,9 +169,11 @@ impl Fold {
             Fact::Read(read) => vec![&read.user],
             Fact::Seen(seen) => vec![&seen.user],
             Fact::Marked(_, marked) => vec![&marked.user],
-            Fact::NotificationPublished(_) | Fact::Started(_) | Fact::Progress(_) | Fact::Unknown(_) => {
-                Vec::new()
-            }
+            Fact::NotificationPublished(_)
+            | Fact::Started(_)
+            | Fact::Clicked(_)
+            | Fact::Progress(_)
+            | Fact::Unknown(_) => Vec::new(),
         };
         users.into_iter().map(|user| UserKey { tenant: event.tenant.clone(), user: user.clone() }).collect()
     }
@@ -227,7 +229,7 @@ impl Fold {
                 }
                 effects.push(Effect::Changed(key, event.clone()));
             }
-            Fact::Started(_) | Fact::Progress(_) | Fact::Unknown(_) => {}
+            Fact::Started(_) | Fact::Clicked(_) | Fact::Progress(_) | Fact::Unknown(_) => {}
         }
         self.position = event.position;
         Ok(())

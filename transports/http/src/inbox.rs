@@ -33,6 +33,7 @@ pub(crate) fn router() -> Router<Context> {
         .route("/v1/inbox", get(page))
         .route("/v1/inbox/{id}", get(one).delete(delete_one))
         .route("/v1/inbox/read", post(read))
+        .route("/v1/inbox/clicked", post(clicked))
         .route("/v1/inbox/read-all", post(read_all))
         .route("/v1/inbox/seen", post(seen))
         .route("/v1/inbox/unread", mark(Mark::Unread))
@@ -110,6 +111,14 @@ async fn read(
     Json(body): Json<These>,
 ) -> Result<Response, Problem> {
     Ok(done(context.engine.read(&identity, &body.notifications).await?))
+}
+
+async fn clicked(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    Json(body): Json<These>,
+) -> Result<Response, Problem> {
+    Ok(done(context.engine.clicked(&identity, &body.notifications).await?))
 }
 
 async fn read_all(

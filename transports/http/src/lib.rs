@@ -5,6 +5,7 @@
 
 mod body;
 mod channels;
+mod click;
 mod counts;
 mod deliveries;
 mod health;
@@ -52,6 +53,8 @@ pub struct Context {
     pub engine: Engine,
     /// Who may come in.
     pub tokens: Arc<Tokens>,
+    /// Where the paths of actions lead, for those who follow a link: of the application.
+    pub action_base: Option<Arc<str>>,
     /// Cancelled when connections have to end.
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
@@ -68,6 +71,7 @@ pub trait Routes: Send + 'static {
 pub struct Http {
     listener: TcpListener,
     tokens: Arc<Tokens>,
+    action_base: Option<Arc<str>>,
     mounted: Vec<Box<dyn Routes>>,
 }
 
@@ -78,7 +82,14 @@ impl Http {
     /// When the address cannot be used.
     pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, tokens: Arc::new(tokens), mounted: Vec::new() })
+        Ok(Self { listener, tokens: Arc::new(tokens), action_base: None, mounted: Vec::new() })
+    }
+
+    /// Actions that are a path lead to the application here, for those who follow a link; without it, to this host.
+    #[must_use]
+    pub fn with_action_base(mut self, base: Option<&str>) -> Self {
+        self.action_base = base.map(|base| base.trim_end_matches('/').into());
+        self
     }
 
     /// Mounts another transport.
@@ -107,10 +118,15 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, mounted } = *self;
+        let Self { listener, tokens, action_base, mounted } = *self;
         let connections = TaskTracker::new();
-        let context =
-            Context { engine, tokens, shutdown: shutdown.clone(), connections: connections.clone() };
+        let context = Context {
+            engine,
+            tokens,
+            action_base,
+            shutdown: shutdown.clone(),
+            connections: connections.clone(),
+        };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let router = mounted.fold(router(context.clone()), Router::merge);
         async move {
@@ -128,6 +144,7 @@ fn router(context: Context) -> Router {
         .merge(counts::router())
         .merge(deliveries::router())
         .merge(channels::router())
+        .merge(click::router())
         .merge(presence::router())
         .merge(log::router())
         .merge(health::router())

@@ -96,6 +96,11 @@ impl Problem {
         )
     }
 
+    pub(crate) fn no_such_link() -> Self {
+        let detail = "this is no link of this server, or not the whole of it";
+        Self::new("not-found", "There is nothing here", StatusCode::NOT_FOUND, detail)
+    }
+
     pub(crate) fn method_not_allowed(method: &Method, path: &str) -> Self {
         let detail = format!("{path} does not take {method}");
         Self::new("method-not-allowed", "Not this method", StatusCode::METHOD_NOT_ALLOWED, detail)

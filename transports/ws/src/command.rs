@@ -176,7 +176,7 @@ struct Inbox {
 }
 
 /// The commands there are, for the answer to one that is not.
-const COMMANDS: &str = "ack, ping, read, read-all, seen, unread, archive, unarchive, pin, unpin, delete, inbox, counts, \
+const COMMANDS: &str = "ack, ping, read, read-all, seen, clicked, unread, archive, unarchive, pin, unpin, delete, inbox, counts, \
                         join, leave, watch, unwatch, presence, publish";
 
 impl Request {
@@ -186,6 +186,7 @@ impl Request {
             "read" => self.read(fields).await,
             "read-all" => self.read_all(fields).await,
             "seen" => self.seen(fields).await,
+            "clicked" => self.clicked(fields).await,
             "unread" => self.mark(Mark::Unread, fields).await,
             "archive" => self.mark(Mark::Archived, fields).await,
             "unarchive" => self.mark(Mark::Unarchived, fields).await,
@@ -213,6 +214,11 @@ impl Request {
     async fn read(self, fields: Fields) -> Outcome {
         let These { notifications } = parse(fields)?;
         result(&self.engine.read(&self.identity, &notifications).await?)
+    }
+
+    async fn clicked(self, fields: Fields) -> Outcome {
+        let These { notifications } = parse(fields)?;
+        result(&self.engine.clicked(&self.identity, &notifications).await?)
     }
 
     async fn read_all(self, fields: Fields) -> Outcome {

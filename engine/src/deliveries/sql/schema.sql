@@ -111,6 +111,14 @@ CREATE TABLE reads (
     PRIMARY KEY (person, lane, after)
 ) STRICT, WITHOUT ROWID;
 
+-- Whose action people followed, the first time.
+CREATE TABLE clicks (
+    person     INTEGER NOT NULL,
+    position   INTEGER NOT NULL,
+    clicked_at INTEGER NOT NULL, -- milliseconds since 1970
+    PRIMARY KEY (person, position)
+) STRICT, WITHOUT ROWID;
+
 -- Difference arrays: the sum up to a number is how many people it is so for.
 CREATE TABLE totals (
     lane      INTEGER NOT NULL,
