@@ -6,6 +6,7 @@ mod command_line;
 mod crash;
 mod deliveries;
 mod examples;
+mod explain;
 mod failures;
 mod histories;
 mod http;

@@ -4,6 +4,7 @@
 //! changed becomes one `Progress` event a tenant. Never delays a delivery, and is told to nobody.
 
 mod connections;
+mod explain;
 mod fold;
 mod intervals;
 mod lanes;
@@ -16,6 +17,7 @@ mod report;
 mod track;
 mod view;
 
+pub use explain::{Explanation, InInbox, Span};
 pub(crate) use meters::{Meter, Meters};
 pub use query::{
     Deliveries, DeliveriesQuery, DeviceDelivery, DropReason, PersonDelivery, Rule, Status, Totals,

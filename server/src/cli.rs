@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Show somebody's inbox
     Inbox(InboxArgs),
+    /// Say why somebody did or did not get a notification
+    Explain(ExplainArgs),
     /// Make a token for development
     Token(TokenArgs),
     /// Rebuild the inbox view from the log, while no server runs
@@ -140,6 +142,19 @@ pub(crate) struct InboxArgs {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) limit: u64,
     /// The page as JSON, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// The notification
+    pub(crate) id: String,
+    /// About whom
+    pub(crate) user: String,
+    /// All that is known as JSON, for machines
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

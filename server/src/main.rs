@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod demo;
 mod duration;
+mod explain;
 mod inbox;
 mod logging;
 mod output;
@@ -51,6 +52,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Publish(args) => publish::run(&settings, args).await,
         Command::Tail(args) => tail::run(&settings, args).await,
         Command::Inbox(args) => inbox::run(&settings, args).await,
+        Command::Explain(args) => explain::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),
         Command::Rebuild => rebuild::run(&settings).await,
     }

@@ -14,7 +14,22 @@ use crate::problem::Problem;
 use crate::{Caller, Context, answer};
 
 pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/v1/notifications/{id}/deliveries", get(deliveries))
+    Router::new()
+        .route("/v1/notifications/{id}/deliveries", get(deliveries))
+        .route("/v1/notifications/{id}/explain", get(explain))
+}
+
+async fn explain(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    Segments(id): Segments<String>,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let user = params.take("user")?;
+    params.finish()?;
+    let user = user.ok_or_else(|| Problem::field("user", "expected the user about whom is asked"))?;
+    let explanation = context.engine.explain(&identity, parse_id(&id)?, user).await?;
+    Ok(answer(StatusCode::OK, context.engine.log().head(), &explanation))
 }
 
 async fn deliveries(
