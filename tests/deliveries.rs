@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use tidings_engine::command::UpTo;
 use tidings_engine::deliveries::{Deliveries, DeliveriesQuery, PersonDelivery};
 use tidings_engine::delivery::{Message, Parcel};
 use tidings_engine::event::{Fact, Mark};
+use tidings_engine::stats::{By, Every, StatsQuery, StatsRow};
 use tidings_engine::{
     Engine, Identity, NotificationId, Opening, Options, Position, Resume, Subscriber, Tenant, UserId,
 };
@@ -51,11 +53,16 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 /// An open connection, and what it got.
 struct Connection {
+    /// What of it was acknowledged.
+    has: BTreeSet<u64>,
     user: usize,
     name: Option<usize>,
     subscriber: Subscriber,
     got: BTreeMap<u64, NotificationId>,
 }
+
+/// Where, what it got on its last connection, and how many of that it has not acknowledged.
+type LeftOff = (Position, BTreeMap<u64, NotificationId>, u64);
 
 /// What really happened, of each notification to each person.
 #[derive(Default)]
@@ -67,9 +74,12 @@ struct Truth {
     delivered: BTreeSet<(UserId, NotificationId)>,
     read: BTreeSet<(UserId, NotificationId)>,
     clicked: BTreeSet<(UserId, NotificationId)>,
-    /// Where each device left off, and what it got on its last connection.
-    left_off: BTreeMap<(usize, usize), (Position, BTreeMap<u64, NotificationId>)>,
+    /// Where each device left off.
+    left_off: BTreeMap<(usize, usize), LeftOff>,
     looked_at: Position,
+    /// How many notifications were written to connections, and how many of those acknowledged.
+    written: u64,
+    acknowledged: u64,
 }
 
 struct Play {
@@ -107,7 +117,9 @@ impl Play {
                     let mut connection = self.open.swap_remove(index);
                     if let Some(name) = connection.name {
                         let position = connection.subscriber.settle();
-                        self.truth.left_off.insert((connection.user, name), (position, connection.got));
+                        let Connection { user, got, has, .. } = connection;
+                        let unacknowledged = got.keys().filter(|position| !has.contains(position)).count();
+                        self.truth.left_off.insert((user, name), (position, got, unacknowledged as u64));
                     }
                 }
             }
@@ -178,15 +190,22 @@ impl Play {
         }
         let mut opening = Opening::new("test");
         opening.device = name.map(|name| NAMES[name].parse().unwrap());
-        let left_off = name.and_then(|name| self.truth.left_off.get(&(number, name)));
-        if let Some((position, got)) = left_off.filter(|_| resume) {
-            opening.resume = Some(Resume { cursor: self.engine.log().cursor(*position), most: 1_000 });
+        let left_off = name.and_then(|name| self.truth.left_off.remove(&(number, name)));
+        if let Some((position, got, unacknowledged)) = left_off.filter(|_| resume) {
+            self.truth.acknowledged += unacknowledged;
+            opening.resume = Some(Resume { cursor: self.engine.log().cursor(position), most: 1_000 });
             self.truth.delivered.extend(got.values().map(|id| (user(number), *id)));
         }
         let identity = Identity::person(Tenant::default(), user(number));
         self.model.hear(&user(number));
         let subscriber = self.engine.subscribe(&identity, opening).await.unwrap();
-        self.open.push(Connection { user: number, name, subscriber, got: BTreeMap::new() });
+        self.open.push(Connection {
+            has: BTreeSet::new(),
+            user: number,
+            name,
+            subscriber,
+            got: BTreeMap::new(),
+        });
     }
 
     async fn receive(&mut self, which: &Index) {
@@ -201,6 +220,7 @@ impl Play {
         if let Some(parcel) = parcel {
             connection.subscriber.sent(&parcel);
             for (position, id) in notifications(&parcel) {
+                self.truth.written += 1;
                 connection.got.insert(position, id);
                 self.truth.sent.insert((user(connection.user), id));
             }
@@ -213,6 +233,8 @@ impl Play {
         let position = Position(connection.subscriber.settle().0.saturating_sub(back));
         connection.subscriber.acknowledge(&UpTo::Position(position)).unwrap();
         let acknowledged = connection.got.range(..=position.0);
+        let fresh = acknowledged.clone().filter(|(position, _)| connection.has.insert(**position));
+        self.truth.acknowledged += fresh.count() as u64;
         self.truth.delivered.extend(acknowledged.map(|(_, id)| (user(connection.user), *id)));
     }
 }
@@ -263,6 +285,24 @@ fn check(truth: &Truth, id: NotificationId, deliveries: &Deliveries) {
     }
 }
 
+async fn stats(engine: &Engine) -> Vec<StatsRow> {
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    let by = [By::Type, By::Channel, By::Transport].into();
+    let query = StatsQuery { from: now - hour, to: now + hour, every: Every::All, by };
+    engine.stats(&Identity::service(Tenant::default()), query).await.unwrap().rows
+}
+
+fn check_stats(truth: &Truth, rows: &[StatsRow]) {
+    let sum = |count: &dyn Fn(&StatsRow) -> u64| rows.iter().map(count).sum::<u64>();
+    assert_eq!(sum(&|row| row.published), truth.notifications.len() as u64, "published");
+    assert_eq!(sum(&|row| row.sent), truth.written, "sent");
+    assert_eq!(sum(&|row| row.latencies.iter().sum()), truth.written, "latencies");
+    assert_eq!(sum(&|row| row.delivered), truth.acknowledged, "delivered");
+    assert_eq!(sum(&|row| row.read), truth.read.len() as u64, "read");
+    assert_eq!(sum(&|row| row.clicked), truth.clicked.len() as u64, "clicked");
+    assert_eq!(sum(&|row| row.dropped), truth.dropped.len() as u64, "dropped");
+}
+
 fn run(acts: &[Act], recent_kept: Option<usize>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -274,6 +314,8 @@ fn run(acts: &[Act], recent_kept: Option<usize>) {
             play.take(act).await;
         }
         let Play { engine, truth, open, .. } = play;
+        let counted = stats(&engine).await;
+        check_stats(&truth, &counted);
         let mut live = BTreeMap::new();
         for id in &truth.notifications {
             let deliveries = ask(&engine, *id).await;
@@ -288,6 +330,7 @@ fn run(acts: &[Act], recent_kept: Option<usize>) {
                 std::fs::remove_file(directory.path().join("deliveries.db")).unwrap();
             }
             let engine = Engine::start(options(directory.path(), recent_kept)).await.unwrap();
+            assert_eq!(stats(&engine).await, counted, "stats after a restart, anew: {anew}");
             for (id, before) in &live {
                 assert_eq!(&ask(&engine, *id).await, before, "after a restart, anew: {anew}");
             }

@@ -17,5 +17,6 @@ mod rebuild;
 mod resume;
 mod slow;
 mod sse;
+mod stats;
 mod websocket;
 mod world;

@@ -7,6 +7,7 @@ mod connections;
 mod explain;
 mod fold;
 mod intervals;
+mod kinds;
 mod lanes;
 mod membership;
 mod meters;
@@ -18,7 +19,8 @@ mod track;
 mod view;
 
 pub use explain::{Explanation, InInbox, Span};
-pub(crate) use meters::{Meter, Meters};
+pub(crate) use fold::State;
+pub(crate) use meters::{Meter, Meters, OTHER};
 pub use query::{
     Deliveries, DeliveriesQuery, DeviceDelivery, DropReason, PersonDelivery, Rule, Status, Totals,
 };

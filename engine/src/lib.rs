@@ -48,6 +48,7 @@ mod projector;
 mod query;
 mod resume;
 mod sqlite;
+pub mod stats;
 pub mod store;
 mod subscriber;
 pub mod transport;

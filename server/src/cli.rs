@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Inbox(InboxArgs),
     /// Say why somebody did or did not get a notification
     Explain(ExplainArgs),
+    /// Show what was published, sent, delivered, read and clicked, and how long it took
+    Stats(StatsArgs),
     /// Make a token for development
     Token(TokenArgs),
     /// Rebuild the inbox view from the log, while no server runs
@@ -155,6 +157,24 @@ pub(crate) struct ExplainArgs {
     /// About whom
     pub(crate) user: String,
     /// All that is known as JSON, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct StatsArgs {
+    /// How far back: 90s, 15m, 8h, 7d; at most 31 days
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+    pub(crate) last: Duration,
+    /// How the time is divided
+    #[arg(long, default_value = "all", value_parser = ["minute", "hour", "day", "all"])]
+    pub(crate) every: String,
+    /// What is told apart, with commas between
+    #[arg(long, default_value = "type", value_delimiter = ',', value_parser = ["type", "channel", "transport"])]
+    pub(crate) by: Vec<String>,
+    /// As JSON, for machines
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

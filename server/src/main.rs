@@ -14,6 +14,7 @@ mod publish;
 mod rebuild;
 mod secret;
 mod serve;
+mod stats;
 mod tail;
 mod token;
 
@@ -53,6 +54,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(&settings, args).await,
         Command::Inbox(args) => inbox::run(&settings, args).await,
         Command::Explain(args) => explain::run(&settings, args).await,
+        Command::Stats(args) => stats::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),
         Command::Rebuild => rebuild::run(&settings).await,
     }

@@ -39,7 +39,6 @@ pub(super) type LineId = (Position, u32);
 impl State<'_> {
     pub(super) fn progress(&mut self, event: &Event, progress: &Progress) -> rusqlite::Result<()> {
         let (position, at) = (event.position, event.recorded_at.as_millisecond());
-        self.prune(at)?;
         let sql = "INSERT INTO progress VALUES (?1, ?2, ?3)";
         self.connection.prepare_cached(sql)?.execute(params![position.sql(), event.tenant.as_str(), at])?;
         let mut steps = Steps::default();
@@ -70,8 +69,15 @@ impl State<'_> {
         // Last, as what they came back from may be in this event, too.
         for connected in &progress.connections {
             if let Some(had) = connected.had {
-                self.come_back((progress.run, connected.number), had, position, &mut steps)?;
+                self.come_back((progress.run, connected.number), had, event, &mut steps)?;
             }
+        }
+        for metered in &progress.counts {
+            let kind = (metered.kind.as_str().to_owned(), metered.channel.to_string());
+            let transport = &metered.transport;
+            let counters = self.minutes.counters(self.connection, &event.tenant, at, kind, transport)?;
+            counters.add_sent(&metered.sent);
+            counters.delivered += u64::from(metered.delivered);
         }
         self.count_steps(&event.tenant, steps)
     }
@@ -81,7 +87,7 @@ impl State<'_> {
         &mut self,
         (run, number): LineId,
         had: Position,
-        position: Position,
+        event: &Event,
         steps: &mut Steps,
     ) -> rusqlite::Result<()> {
         self.write_lines()?;
@@ -94,9 +100,47 @@ impl State<'_> {
         });
         drop(find);
         match found.optional()? {
-            Some((id, sent)) => self.advance(id, sent, had.min(sent), position, steps),
+            Some((id, sent)) => {
+                self.count_come_back(id, had.min(sent), event)?;
+                self.advance(id, sent, had.min(sent), event.position, steps)
+            }
             None => Ok(()),
         }
+    }
+
+    /// Counts what a device acknowledges by coming back: no connection has counted it.
+    fn count_come_back(&mut self, id: LineId, had: Position, event: &Event) -> rusqlite::Result<()> {
+        let Some(line) = self.line(id)? else { return Ok(()) };
+        let interval = (line.acknowledged.0, had.0);
+        if interval.0 >= interval.1 {
+            return Ok(());
+        }
+        let (person, began, transport) = (line.person, line.began, line.transport.clone());
+        let mut kinds = self.own_kinds(person, interval, false)?;
+        let key = self.key(person)?;
+        self.id(&key)?;
+        for stretch in self.lanes.stretches(self.connection, &event.tenant, interval)? {
+            let (Some(lane), Some(person_now)) = (self.lanes.get(stretch.lane), self.people.get(&person))
+            else {
+                continue;
+            };
+            for span in person_now.theirs(self.connection, lane, began)? {
+                if let Some(part) = common(span, interval) {
+                    kinds.extend(self.kinds_in_lane(person, stretch.lane, part)?);
+                }
+            }
+        }
+        let at = event.recorded_at.as_millisecond();
+        self.count_kinds(&event.tenant, at, &transport, kinds, |counters| &mut counters.delivered)
+    }
+
+    fn line(&mut self, id: LineId) -> rusqlite::Result<Option<&mut Line>> {
+        if !self.lines.contains_key(&id)
+            && let Some(line) = self.load_line(id)?
+        {
+            self.lines.insert(id, line);
+        }
+        Ok(self.lines.get_mut(&id))
     }
 
     /// Moves a connection on.
@@ -108,12 +152,9 @@ impl State<'_> {
         position: Position,
         steps: &mut Steps,
     ) -> rusqlite::Result<()> {
-        if !self.lines.contains_key(&id) {
-            let Some(line) = self.load_line(id)? else { return Ok(()) }; // silent for longer than progress is kept
-            self.lines.insert(id, line);
-        }
-        let Some(line) = self.lines.get_mut(&id) else { return Ok(()) };
-        let step = |before: Position, after: Position| (before.0.max(self.floor.0), after.0);
+        let floor = self.floor;
+        let Some(line) = self.line(id)? else { return Ok(()) }; // silent for longer than progress is kept
+        let step = |before: Position, after: Position| (before.0.max(floor.0), after.0);
         if sent > line.sent {
             steps.add(Count::Sent, step(line.sent, sent), line.person, line.began);
             line.sent = sent;

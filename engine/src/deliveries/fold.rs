@@ -15,6 +15,7 @@ use crate::event::{Event, Fact, Published};
 use crate::names::{Channel, Tenant, UserId, UserKey};
 use crate::position::Position;
 use crate::sqlite::Connection;
+use crate::stats::Minutes;
 
 /// People and connections kept in memory beyond a write.
 const KEPT: usize = 100_000;
@@ -25,8 +26,8 @@ pub(super) const PROGRESS_KEPT_DAYS: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
 
 /// The view in memory.
-pub(super) struct State<'c> {
-    pub(super) connection: &'c Connection,
+pub(crate) struct State<'c> {
+    pub(crate) connection: &'c Connection,
     pub(super) position: Position,
     pub(super) lanes: Lanes,
     /// What lies at or below it is not counted any more.
@@ -37,6 +38,8 @@ pub(super) struct State<'c> {
     pub(super) changed_people: BTreeSet<PersonId>,
     pub(super) lines: HashMap<LineId, Line>,
     pub(super) changed_lines: BTreeSet<LineId>,
+    /// The stats, as far as they are not written yet.
+    pub(super) minutes: Minutes,
     /// Differences that are not written yet, by what is counted.
     pub(super) totals: HashMap<(LaneId, u64), [i64; 3]>,
 }
@@ -58,12 +61,14 @@ impl<'c> State<'c> {
             changed_people: BTreeSet::new(),
             lines: HashMap::new(),
             changed_lines: BTreeSet::new(),
+            minutes: Minutes::default(),
             totals: HashMap::new(),
         })
     }
 
     /// Folds the next event.
     pub(super) fn apply(&mut self, event: &Event) -> rusqlite::Result<()> {
+        self.prune(event.recorded_at.as_millisecond())?;
         match &event.fact {
             Fact::NotificationPublished(published) => self.publish(event, published)?,
             Fact::Joined(membership) => self.join(event, membership)?,
@@ -155,7 +160,18 @@ impl<'c> State<'c> {
             place.map(|(_, number)| number),
             routed,
             excepted,
+            notification.inbox,
         ])?;
+        let kind = (notification.kind.as_str().to_owned(), audience.label().to_string());
+        let counters = self.minutes.counters(
+            self.connection,
+            &event.tenant,
+            event.recorded_at.as_millisecond(),
+            kind,
+            "",
+        )?;
+        counters.published += 1;
+        counters.dropped += excepted as u64;
         for key in &named {
             let id = self.id(key)?;
             let sql = "INSERT INTO own VALUES (?1, ?2)";
@@ -211,13 +227,14 @@ impl<'c> State<'c> {
             return Ok(());
         }
         self.pruned_day = day;
+        self.write()?;
+        self.minutes.forget(self.connection, now)?;
         let before = now - PROGRESS_KEPT_DAYS * DAY_MS;
         let sql = "SELECT max(position) FROM progress WHERE recorded_at < ?1";
         let floor: Option<i64> = self.connection.query_row(sql, [before], |row| row.get(0))?;
         let Some(floor) = floor.map(Position::from_sql).filter(|floor| *floor > self.floor) else {
             return Ok(());
         };
-        self.write()?;
         self.floor = floor;
         self.lines.clear();
         self.connection.execute("DELETE FROM progress WHERE position <= ?1", [floor.sql()])?;
@@ -248,6 +265,7 @@ impl<'c> State<'c> {
             update.execute(params![id, person.claims_issued_at, person.has_left, sent, delivered])?;
         }
         self.lanes.write(self.connection)?;
+        self.minutes.write(self.connection)?;
         for ((lane, number), [sent, delivered, read]) in std::mem::take(&mut self.totals) {
             if [sent, delivered, read] == [0; 3] {
                 continue;

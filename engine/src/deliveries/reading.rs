@@ -22,8 +22,10 @@ impl State<'_> {
         for entry in &clicked.entries {
             let mut insert = self.connection.prepare_cached(include_str!("sql/insert_click.sql"))?;
             if insert.execute(params![id, entry.id.as_bytes(), key.tenant.as_str(), at])? == 1 {
-                let sql = "UPDATE notifications SET clicked = clicked + 1 WHERE id = ?1";
-                self.connection.prepare_cached(sql)?.execute([entry.id.as_bytes()])?;
+                let mut count = self.connection.prepare_cached(include_str!("sql/count_click.sql"))?;
+                let kind = count.query_row([entry.id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, 1)))?;
+                drop(count);
+                self.count_kinds(&key.tenant, at, "", vec![kind], |counters| &mut counters.clicked)?;
             }
         }
         Ok(())
@@ -59,7 +61,7 @@ impl State<'_> {
                     drop(statement);
                     let one = (position - 1, position);
                     if self.is_own(id, position)? {
-                        self.add_read(id, 0, one, at)?;
+                        self.read_own(id, one, at)?;
                     } else if let Some(lane) = lane {
                         self.read_in_lane(id, lane, one, event.position, at)?;
                     }
@@ -67,7 +69,7 @@ impl State<'_> {
             }
             Selection::UpTo(position) => {
                 let all = (0, position.0);
-                self.add_read(id, 0, all, at)?;
+                self.read_own(id, all, at)?;
                 let channels: Vec<Channel> = self
                     .people
                     .get(&id)
@@ -104,25 +106,39 @@ impl State<'_> {
             return Ok(()); // what has no inbox cannot be read
         }
         let theirs = person.theirs(self.connection, lane, now)?;
-        let last_displaced = lane.last_displaced;
+        let (last_displaced, tenant) = (lane.last_displaced, lane.tenant.clone());
         for part in theirs.iter().filter_map(|span| common(*span, interval)) {
-            for fresh in self.add_read(id, lane_id, part, at)? {
+            for fresh in self.not_read(id, lane_id, part)? {
                 let numbers =
                     (rank(self.connection, lane_id, fresh.0)?, rank(self.connection, lane_id, fresh.1)?);
-                self.count(Count::Read, id, lane_id, numbers, last_displaced)?;
+                if numbers.0 < numbers.1 {
+                    self.insert_read(id, lane_id, fresh, at)?;
+                    self.count(Count::Read, id, lane_id, numbers, last_displaced)?;
+                    let kinds = self.kinds_in_lane(id, lane_id, fresh)?;
+                    self.count_kinds(&tenant, at, "", kinds, |counters| &mut counters.read)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Notes what a person read, and says which of it is new.
-    pub(super) fn add_read(
-        &mut self,
-        id: PersonId,
-        lane: LaneId,
-        interval: Interval,
-        at: i64,
-    ) -> rusqlite::Result<Vec<Interval>> {
+    /// Notes what a person read of what was addressed to them by name.
+    fn read_own(&mut self, id: PersonId, interval: Interval, at: i64) -> rusqlite::Result<()> {
+        let Some(tenant) = self.people.get(&id).map(|person| person.key.tenant.clone()) else {
+            return Ok(());
+        };
+        for fresh in self.not_read(id, 0, interval)? {
+            let kinds = self.own_kinds(id, fresh, true)?;
+            if !kinds.is_empty() {
+                self.insert_read(id, 0, fresh, at)?;
+                self.count_kinds(&tenant, at, "", kinds, |counters| &mut counters.read)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The parts of an interval of which it is not noted yet that a person read them.
+    fn not_read(&self, id: PersonId, lane: LaneId, interval: Interval) -> rusqlite::Result<Vec<Interval>> {
         let mut statement = self.connection.prepare_cached(include_str!("sql/reads_in.sql"))?;
         let arguments = params![id, lane, interval.0 as i64, interval.1 as i64];
         let rows = statement
@@ -131,11 +147,18 @@ impl State<'_> {
         for row in rows {
             known.add(row?);
         }
-        let fresh = known.missing(interval);
+        Ok(known.missing(interval))
+    }
+
+    fn insert_read(
+        &mut self,
+        id: PersonId,
+        lane: LaneId,
+        (after, up_to): Interval,
+        at: i64,
+    ) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached("INSERT INTO reads VALUES (?1, ?2, ?3, ?4, ?5)")?;
-        for (after, up_to) in &fresh {
-            insert.execute(params![id, lane, *after as i64, *up_to as i64, at])?;
-        }
-        Ok(fresh)
+        insert.execute(params![id, lane, after as i64, up_to as i64, at])?;
+        Ok(())
     }
 }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smallvec::{SmallVec, smallvec};
+
 use super::meters::Meter;
 use super::report::Reports;
 use crate::delivery::{Message, Parcel};
@@ -12,9 +14,9 @@ use crate::position::Position;
 
 /// Runs of one kind of notifications remembered until they are acknowledged, by a device that does acknowledge: seconds
 /// of a busy channel. Those beyond are missing in the stats; what a device has is not affected.
-const UNACKNOWLEDGED_MOST: usize = 1_024;
+const UNACKNOWLEDGED_MOST: usize = 512;
 /// The same, by a device that never has: most never will, and there are many of them.
-const UNACKNOWLEDGED_AT_FIRST: usize = 64;
+const UNACKNOWLEDGED_AT_FIRST: usize = 32;
 
 /// Whose connection it is, and where it begins.
 #[derive(Clone, Debug)]
@@ -57,9 +59,8 @@ struct Place {
 /// Notifications of one kind in one parcel.
 #[derive(Debug)]
 struct Run {
-    last: Position,
     meter: Arc<Meter>,
-    count: u32,
+    positions: SmallVec<[Position; 4]>,
 }
 
 impl Track {
@@ -97,11 +98,10 @@ impl Track {
             let recorded_at = event.recorded_at.as_millisecond();
             match &mut run {
                 Some((run, at)) if Arc::ptr_eq(&run.meter, meter) && *at == recorded_at => {
-                    run.last = event.position;
-                    run.count += 1;
+                    run.positions.push(event.position);
                 }
                 _ => {
-                    let next = Run { last: event.position, meter: meter.clone(), count: 1 };
+                    let next = Run { meter: meter.clone(), positions: smallvec![event.position] };
                     let ended = run.replace((next, recorded_at));
                     self.note(&mut place, ended, now_ms);
                 }
@@ -117,7 +117,7 @@ impl Track {
 
     fn note(&self, place: &mut Place, run: Option<(Run, i64)>, now_ms: i64) {
         let Some((run, recorded_at)) = run else { return };
-        run.meter.sent(self.slot, now_ms - recorded_at, run.count);
+        run.meter.sent(self.slot, now_ms - recorded_at, run.positions.len() as u32);
         let most = if place.has_acknowledged { UNACKNOWLEDGED_MOST } else { UNACKNOWLEDGED_AT_FIRST };
         if place.unacknowledged.len() >= most {
             place.unacknowledged.pop_front();
@@ -130,10 +130,14 @@ impl Track {
         let mut place = self.place();
         place.has_acknowledged = true;
         let up_to = up_to.min(place.sent);
-        while place.unacknowledged.front().is_some_and(|run| run.last <= up_to) {
-            if let Some(run) = place.unacknowledged.pop_front() {
-                run.meter.delivered(self.slot, run.count);
+        while let Some(run) = place.unacknowledged.front_mut() {
+            let count = run.positions.partition_point(|position| *position <= up_to);
+            run.meter.delivered(self.slot, count as u32);
+            if count < run.positions.len() {
+                run.positions.drain(..count);
+                break;
             }
+            place.unacknowledged.pop_front();
         }
         let has_moved = up_to > place.acknowledged;
         place.acknowledged = place.acknowledged.max(up_to);

@@ -77,7 +77,7 @@ impl DeliveryView {
     }
 
     /// Asks the view, once it has everything that is in the log now.
-    pub(super) async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&mut State<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {

@@ -17,6 +17,7 @@ mod presence;
 pub mod problem;
 mod publish;
 mod server;
+mod stats;
 pub mod token;
 
 use std::net::SocketAddr;
@@ -146,6 +147,7 @@ fn router(context: Context) -> Router {
         .merge(channels::router())
         .merge(click::router())
         .merge(presence::router())
+        .merge(stats::router())
         .merge(log::router())
         .merge(health::router())
         .fallback(no_such_path)

@@ -56,6 +56,7 @@ CREATE TABLE notifications (
     number      INTEGER,          -- in its lane: 1, 2, 3 …
     routed      INTEGER NOT NULL, -- people
     excepted    INTEGER NOT NULL, -- members who were left out
+    inbox       INTEGER NOT NULL, -- 0 when it is only shown live
     clicked     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
@@ -129,7 +130,23 @@ CREATE TABLE totals (
     PRIMARY KEY (lane, number)
 ) STRICT, WITHOUT ROWID;
 
--- The same, summed over 1,024 numbers each.
+-- The stats: what happened in a minute. The transport is empty where it says nothing.
+CREATE TABLE minutes (
+    tenant    TEXT    NOT NULL,
+    minute    INTEGER NOT NULL, -- since 1970
+    type      TEXT    NOT NULL,
+    channel   TEXT    NOT NULL,
+    transport TEXT    NOT NULL,
+    published INTEGER NOT NULL,
+    sent      TEXT    NOT NULL, -- by latency: JSON array
+    delivered INTEGER NOT NULL,
+    read      INTEGER NOT NULL,
+    clicked   INTEGER NOT NULL,
+    dropped   INTEGER NOT NULL,
+    PRIMARY KEY (tenant, minute, type, channel, transport)
+) STRICT, WITHOUT ROWID;
+
+-- Totals, summed over 1,024 numbers each.
 CREATE TABLE total_blocks (
     lane      INTEGER NOT NULL,
     number    INTEGER NOT NULL,
