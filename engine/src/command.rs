@@ -9,6 +9,8 @@ mod publish;
 pub use mark::UpTo;
 pub use membership::MembersChange;
 pub use publish::Receipt;
+#[cfg(test)]
+pub(crate) use publish::published;
 
 use serde::Serialize;
 

@@ -160,7 +160,7 @@ fn receipt(event: &Event, duplicate: bool) -> Option<Receipt> {
     Some(Receipt { id, position: event.position, created_at, duplicate })
 }
 
-fn published(draft: Draft, audience: Audience, publisher: Publisher) -> Published {
+pub(crate) fn published(draft: Draft, audience: Audience, publisher: Publisher) -> Published {
     let content = Content { title: draft.title, body: draft.body, data: draft.data, action: draft.action };
     let notification = Notification {
         id: NotificationId::now(),

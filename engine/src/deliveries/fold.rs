@@ -286,3 +286,126 @@ impl<'c> State<'c> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Connected, Maker, Membership, Numbers, Progress, Reached, Read, Selection};
+    use jiff::Timestamp;
+
+    /// A view in memory, and the log that is folded into it.
+    struct Log<'c> {
+        state: State<'c>,
+        now: i64,
+    }
+
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("sql/schema.sql")).unwrap();
+        connection.execute("INSERT INTO checkpoint VALUES (1, 1, 'e', 0, 0, 0)", []).unwrap();
+        connection
+    }
+
+    impl Log<'_> {
+        fn append(&mut self, fact: Fact) -> Position {
+            let position = self.state.position.next();
+            let at = Timestamp::from_millisecond(self.now).unwrap();
+            let event = Event::new(position, Tenant::default(), at, Vec::new(), fact, 0);
+            self.state.apply(&event).unwrap();
+            position
+        }
+
+        fn join(&mut self, user: &str) -> Position {
+            let (users, channels) = (vec![UserId::stored(user)], vec![Channel::everyone()]);
+            self.append(Fact::Joined(Membership { users, channels, by: Maker::Service, issued_at: None }))
+        }
+
+        fn publish(&mut self) -> Position {
+            let draft: crate::Draft =
+                serde_json::from_str(r#"{"type": "note", "audience": {"channels": ["everyone"]}}"#).unwrap();
+            let audience = draft.audience.clone().settled();
+            let publisher = crate::Publisher::stored("service");
+            let fact = crate::command::published(draft, audience, publisher);
+            self.append(Fact::NotificationPublished(Box::new(fact)))
+        }
+
+        /// A connection that is new, or that goes on, has been sent and has acknowledged so much.
+        fn progress(&mut self, user: &str, number: u32, from: Option<Position>, reached: Position) {
+            let connected = from.map(|from| Connected {
+                number,
+                user: UserId::stored(user),
+                device: crate::DeviceName::stored("phone"),
+                transport: "ws".into(),
+                from,
+                began: from,
+                had: None,
+            });
+            let connections = Numbers([number].into_iter().collect());
+            self.append(Fact::Progress(Box::new(Progress {
+                run: Position(1),
+                connections: connected.into_iter().collect(),
+                reached: vec![Reached { sent: reached, acknowledged: reached, connections }],
+                counts: Vec::new(),
+            })));
+        }
+
+        /// Sent, delivered and read of a number in the lane of everyone.
+        fn total(&mut self, number: i64) -> [i64; 3] {
+            self.state.write().unwrap();
+            let sql = include_str!("sql/total.sql");
+            let row = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+            self.state.connection.query_row(sql, [1, number, number / BLOCK as i64], row).unwrap()
+        }
+
+        fn rows(&self, table: &str) -> i64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            self.state.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+        }
+    }
+
+    #[test]
+    fn totals_are_right_across_blocks() {
+        let connection = database();
+        let mut log = Log { state: State::load(&connection).unwrap(), now: 0 };
+        for user in ["ada", "eve"] {
+            log.join(user);
+        }
+        let began = log.state.position;
+        let positions: Vec<Position> = (0..2_500).map(|_| log.publish()).collect();
+        log.progress("ada", 1, Some(began), positions[2_199]);
+        log.progress("eve", 2, Some(positions[1_023]), positions[1_499]);
+        let selection = Selection::UpTo(positions[1_500]);
+        log.append(Fact::Read(Read { user: UserId::stored("eve"), selection }));
+        for number in 1..=2_500 {
+            let (ada, eve) = (i64::from(number <= 2_200), i64::from(number > 1_024 && number <= 1_500));
+            let expected = [ada + eve, ada + eve, i64::from(number <= 1_501)];
+            assert_eq!(log.total(number), expected, "of number {number}");
+        }
+        assert!(log.rows("totals") < 10, "and no row of each");
+    }
+
+    #[test]
+    fn what_is_older_than_it_is_kept_is_forgotten_and_its_totals_stay() {
+        let connection = database();
+        let mut log = Log { state: State::load(&connection).unwrap(), now: 0 };
+        log.join("ada");
+        let began = log.state.position;
+        let old = log.publish();
+        log.progress("ada", 1, Some(began), old);
+        log.now += 20 * DAY_MS;
+        let newer = log.publish();
+        log.progress("ada", 2, Some(old), newer);
+        assert_eq!((log.total(1), log.total(2)), ([1, 1, 0], [1, 1, 0]));
+        log.now += 15 * DAY_MS;
+        let last = log.publish();
+        log.progress("ada", 2, None, last);
+        assert_eq!((log.rows("connections"), log.rows("progress")), (1, 2), "the first of each is forgotten");
+        // A device that comes from long ago is sent everything again: who has it already does not count once more.
+        log.progress("ada", 3, Some(began), last);
+        assert_eq!([log.total(1), log.total(2), log.total(3)], [[1, 1, 0]; 3]);
+        log.now += 80 * DAY_MS;
+        log.publish();
+        log.state.write().unwrap();
+        assert_eq!(log.rows("minutes"), 2, "of the last 90 days");
+    }
+}
