@@ -29,6 +29,7 @@ async fn main() -> anyhow::Result<()> {
         let change =
             MembersChange { add: some.iter().map(|number| user(*number)).collect(), remove: Vec::new() };
         engine.change_members(&service(), &channel, change).await?;
+        while let Err(Error::NotReached { .. }) = engine.settle().await {}
     }
     let mut connections = Vec::new();
     for number in 0..devices {

@@ -29,9 +29,9 @@ pub(crate) use track::{Beginning, Track};
 pub(crate) use view::DeliveryView;
 
 use crate::engine::Engine;
-use crate::event::EntryRef;
+use crate::event::{EntryRef, Fact};
 use crate::log::{Append, LogError};
-use crate::names::UserKey;
+use crate::names::{Tenant, UserKey};
 
 impl Engine {
     /// Those of a person's notifications that they have not clicked yet. When that cannot be told, all of them: clicked
@@ -57,15 +57,22 @@ impl Engine {
     /// # Errors
     /// When the log does not take it; what it did not take is tried again the next time.
     pub async fn record_progress(&self) -> Result<(), LogError> {
+        // On a task, so that nothing that was taken is lost when whoever asks goes away meanwhile.
+        let engine = self.clone();
+        self.recording().spawn(async move { engine.record_taken().await }).await.unwrap_or(Ok(()))
+    }
+
+    async fn record_taken(&self) -> Result<(), LogError> {
         let Some(reports) = self.reports() else { return Ok(()) };
+        let _turn = reports.turn.acquire().await; // never closed
         let facts = reports.take();
         if facts.is_empty() {
             return Ok(());
         }
-        let append = |(tenant, fact): &_| Append {
-            tenant: Clone::clone(tenant),
+        let append = |(tenant, fact): &(Tenant, Fact)| Append {
+            tenant: tenant.clone(),
             key: None,
-            facts: vec![Clone::clone(fact)],
+            facts: vec![fact.clone()],
         };
         match self.log().append(facts.iter().map(append).collect()).await {
             Err(LogError::Busy) => {

@@ -348,6 +348,11 @@ impl Engine {
         self.inner.reports.as_ref()
     }
 
+    /// The tasks that record how far devices have come.
+    pub(crate) fn recording(&self) -> &TaskTracker {
+        &self.inner.life.progress_task
+    }
+
     pub(crate) fn delivery_view(&self) -> &DeliveryView {
         &self.inner.deliveries
     }

@@ -22,6 +22,8 @@ pub(crate) struct Reports {
     /// Numbers given so far.
     numbered: AtomicU32,
     pub(super) meters: Meters,
+    /// One record at a time: a connection is introduced before it is referred to.
+    pub(super) turn: tokio::sync::Semaphore,
     /// What the log was too busy to take.
     returned: Mutex<Vec<(Tenant, Fact)>>,
 }
@@ -29,7 +31,8 @@ pub(crate) struct Reports {
 impl Reports {
     pub(crate) fn of(run: Position) -> Self {
         let (changed, returned) = (Mutex::default(), Mutex::default());
-        Self { run, changed, numbered: AtomicU32::new(0), meters: Meters::default(), returned }
+        let (numbered, turn) = (AtomicU32::new(0), tokio::sync::Semaphore::new(1));
+        Self { run, changed, numbered, meters: Meters::default(), turn, returned }
     }
 
     pub(super) fn add(&self, track: Arc<Track>) {
