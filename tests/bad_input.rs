@@ -44,7 +44,7 @@ fn endpoints() -> Vec<(Method, String, Value, String)> {
             ada.clone(),
         ),
     ]);
-    for command in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete", "wake"] {
+    for command in ["read", "clicked", "unread", "archive", "unarchive", "pin", "unpin", "delete", "wake"] {
         let path = format!("/v1/inbox/{command}");
         endpoints.push((Method::POST, path, json!({ "notifications": [ID] }), ada.clone()));
     }
@@ -430,7 +430,7 @@ fn commands() -> Vec<Value> {
         commands.push(json!({ "type": kind, "channel": "topic:a" }));
     }
     commands.push(json!({ "type": "snooze", "notifications": [ID], "until": "2026-12-24T18:00:00Z" }));
-    for kind in ["read", "unread", "archive", "unarchive", "pin", "unpin", "delete", "wake"] {
+    for kind in ["read", "clicked", "unread", "archive", "unarchive", "pin", "unpin", "delete", "wake"] {
         commands.push(json!({ "type": kind, "notifications": [ID] }));
     }
     commands

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::disk::Faulty::{Inbox, InboxWal, Log, LogWal};
 use crate::disk::{Chance, Disk, FOR_EVER};
 use crate::load::{Load, number};
+use crate::world::in_time;
 
 /// The exit code of a server whose disk has failed: EX_IOERR of sysexits.h.
 const DISK_FAILED: i32 = 74;
@@ -25,6 +26,7 @@ async fn fail(disk_fails: impl Fn(&Disk), power_fails: bool, chance: &mut Chance
     println!("stopped after {took:?}");
     assert!(took < PATIENCE, "it stops at once, not after {took:?}");
     load.end(running).await;
+    assert!(world.data().join("inbox.db").exists(), "the view is not at fault, and is kept");
     disk.heal();
     if power_fails {
         disk.lose_power(Some(chance));
@@ -67,4 +69,23 @@ async fn what_fails_behind_an_answer_stops_the_server_too() {
     fail(|disk| disk.fail_writes(&[Log], 0, 1), true, &mut chance).await;
     fail(|disk| disk.fail_syncs(&[Inbox, InboxWal], 0, 1), true, &mut chance).await;
     fail(|disk| disk.fail_writes(&[Inbox, InboxWal], 0, 1), true, &mut chance).await;
+}
+
+/// What a killed server left is read from the page cache; nothing may be built on it before it is on the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_sync_what_it_finds_does_not_start() {
+    let (mut world, disk) = Disk::world("", true).await;
+    let mut load = Load::new();
+    let running = load.begin(&world).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.kill().await;
+    load.end(running).await;
+    disk.fail_syncs(&[Log], 0, FOR_EVER);
+    let started = in_time("the end of the start", world.serve().output()).await.expect("it is started");
+    let said = String::from_utf8_lossy(&started.stderr);
+    assert_eq!(started.status.code(), Some(DISK_FAILED), "{said}");
+    assert!(said.contains("the event log's database failed"), "{said}");
+    disk.heal();
+    world.resume().await;
+    load.check(&world).await;
 }

@@ -7,6 +7,7 @@ pub mod steps;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tidings_engine::check::CheckedView;
 use tidings_engine::inbox::{InboxPage, InboxQuery, Replay};
 use tidings_engine::{Engine, Identity, Options, Position, Tenant, UserKey};
 
@@ -31,6 +32,9 @@ fn run(steps: Vec<Step>, people_kept: usize) {
         }
         replays_the_same(&engine, directory.path(), answers, people_kept).await;
         engine.shutdown().await;
+        let checked = tidings_engine::check::check(&directory.path().join("data"), |_| {}).await.unwrap();
+        assert_eq!(checked.findings.listed, [], "the view is what a rebuild makes, row for row");
+        assert!(matches!(checked.view, CheckedView::Compared(_)));
     });
 }
 

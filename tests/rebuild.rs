@@ -1,12 +1,15 @@
 //! Derived means derived (promise 7): a view that is missing, damaged or of another version is rebuilt, with the same
 //! answers.
 
-use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 
-use crate::world::{World, id, person, service};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, id, ids, person, service};
 
 /// Something of everything.
-async fn live_a_little(world: &World) {
+pub async fn live_a_little(world: &World) {
     for channel in ["topic:a", "topic:b"] {
         let add = json!({ "add": ["ada", "bob"] });
         world.post(&format!("/v1/channels/{channel}/members"), &service(), add).await;
@@ -36,7 +39,7 @@ async fn live_a_little(world: &World) {
 }
 
 /// Every answer there is, without the position it was given at: the server's own starts are in the log, too.
-async fn answers(world: &World) -> Vec<String> {
+pub async fn answers(world: &World) -> Vec<String> {
     let mut answers = Vec::new();
     for user in ["ada", "bob"] {
         for path in [
@@ -141,20 +144,152 @@ async fn the_command_rebuilds_while_no_server_runs() {
     let mut world = World::start().await;
     live_a_little(&world).await;
     let before = answers(&world).await;
-    let refused = world.command(&["rebuild"]).output().await.unwrap();
-    assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("in use"), "{refused:?}");
     let mut nowhere = tokio::process::Command::new(crate::world::binary());
     let nowhere = nowhere.args(["rebuild", "--data-dir", "/nowhere"]).output().await.unwrap();
     assert!(!nowhere.status.success(), "there is no log to rebuild from");
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("no event log"), "{nowhere:?}");
     assert!(world.stop().await.success());
-    let rebuilt = world.command(&["rebuild"]).output().await.unwrap();
-    assert!(rebuilt.status.success(), "{rebuilt:?}");
-    assert!(
-        String::from_utf8_lossy(&rebuilt.stdout).starts_with("rebuilt the inbox view from "),
-        "{rebuilt:?}"
-    );
+    rebuild(&world).await;
     world.resume().await;
+    assert_eq!(answers(&world).await, before);
+}
+
+async fn rebuild(world: &World) {
+    let rebuilt = world.command(&["rebuild"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&rebuilt.stdout);
+    assert!(rebuilt.status.success() && said.starts_with("rebuilt the inbox view from "), "{rebuilt:?}");
+}
+
+/// Which file the view is: another one once it was put in place anew.
+fn view(world: &World) -> u64 {
+    std::fs::metadata(world.data().join("inbox.db")).unwrap().ino()
+}
+
+/// A log long enough that a rebuild takes a while.
+async fn live_long(world: &World, batches: usize) {
+    live_a_little(world).await;
+    for _ in 0..batches {
+        let draft = json!({ "type": "n", "audience": { "users": ["carol"] } });
+        world.post("/v1/notifications/batch", &service(), json!(vec![draft; 1_000])).await;
+    }
+}
+
+/// Publishes to eve until it is told to stop; how often.
+async fn publish_to_eve(url: String, stop: CancellationToken) -> u64 {
+    let http = reqwest::Client::new();
+    for count in 0.. {
+        if stop.is_cancelled() {
+            return count;
+        }
+        let body = json!({ "type": "n", "title": count.to_string(), "audience": { "users": ["eve"] } });
+        let sent = http.post(&url).bearer_auth(service()).json(&body).send().await.unwrap();
+        assert!(sent.status().is_success());
+    }
+    0
+}
+
+/// Everything is as if nothing happened: for one who is live, for one who looks, for those who did something before.
+#[tokio::test]
+async fn a_view_is_rebuilt_while_it_is_served_and_nobody_notices() {
+    let world = World::start().await;
+    live_long(&world, 10).await;
+    let mut device = world.connect(&person("eve")).await;
+    let before = answers(&world).await;
+    let stop = CancellationToken::new();
+    let publishing = tokio::spawn(publish_to_eve(world.url("/v1/notifications"), stop.clone()));
+    let mut seen = 0;
+    for round in 0..3 {
+        let old = view(&world);
+        let rebuilding = rebuild(&world);
+        let looking = async {
+            loop {
+                let counts = world.get("/v1/counts", &person("eve")).await["unread"].as_u64().unwrap();
+                let page = world.get("/v1/inbox?limit=100", &person("eve")).await;
+                let (listed, unread) = (ids(&page).len() as u64, page["unread"].as_u64().unwrap());
+                assert!(counts >= seen && unread >= counts, "counts only grow: {seen} {counts} {unread}");
+                assert_eq!(listed, unread.min(100), "the page is of the same moment as its count");
+                seen = unread;
+            }
+        };
+        tokio::select! { () = rebuilding => {}, () = looking => {} }
+        assert_ne!(view(&world), old, "round {round}: another file is in place");
+        assert_eq!(answers(&world).await, before, "round {round}");
+    }
+    stop.cancel();
+    let published = publishing.await.unwrap();
+    let mut numbers = Vec::new();
+    while numbers.len() < published as usize {
+        let message = device.expect("notification").await;
+        numbers.push(message["notification"]["title"].as_str().unwrap().parse::<u64>().unwrap());
+    }
+    assert!(numbers.iter().copied().eq(0..published), "live, each once and in order");
+    assert_eq!(world.get("/v1/counts", &person("eve")).await["unread"], published);
+    let (sound, said) = crate::check::check(&world).await;
+    assert!(sound, "{said}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_view_is_mended_while_it_is_served() {
+    let world = World::start().await;
+    live_a_little(&world).await;
+    let before = answers(&world).await;
+    let device = world.connect(&person("bob")).await;
+    let connection = rusqlite::Connection::open(world.data().join("inbox.db")).unwrap();
+    let garble = "UPDATE notifications SET document = replace(document, 'number', 'nothing')";
+    assert!(connection.execute(garble, []).unwrap() > 0);
+    connection.execute("UPDATE readings SET cursor = 0", []).unwrap();
+    drop(connection);
+    assert_ne!(answers(&world).await, before);
+    rebuild(&world).await;
+    assert_eq!(answers(&world).await, before);
+    drop(device);
+}
+
+/// Begins a rebuild and hears that it goes on.
+async fn begin_rebuild(world: &World) -> reqwest::Response {
+    loop {
+        let request = world.request(reqwest::Method::POST, "/v1/admin/rebuild", &service());
+        let mut response = request.send().await.unwrap();
+        if response.status() == 409 {
+            continue; // it has not noticed yet that the one before was given up
+        }
+        let first = response.chunk().await.unwrap().expect("a line of progress");
+        let first: Value = serde_json::from_slice(&first).unwrap();
+        assert!(first["head"].as_u64().unwrap() > 40_000, "{first}");
+        return response;
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_given_up_or_killed_leaves_the_view_that_was_there() {
+    let mut world = World::start().await;
+    live_long(&world, 40).await;
+    let before = answers(&world).await;
+    let (old, building) = (view(&world), world.data().join("inbox.building.db"));
+
+    let given_up = begin_rebuild(&world).await;
+    let again = world.send(reqwest::Method::POST, "/v1/admin/rebuild", &service(), &Value::Null).await;
+    assert_eq!((again.0.as_u16(), &again.1["type"]), (409, &json!("urn:tidings:problem:rebuilding")));
+    drop(given_up);
+    let _going_on = begin_rebuild(&world).await;
+    assert_eq!(view(&world), old, "given up");
+
+    crate::world::in_time("the file that is built", async {
+        while !building.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    world.kill().await;
+    assert!(building.exists(), "it was in the middle of it");
+    world.resume().await;
+    assert!(!building.exists());
+    assert_eq!((view(&world), answers(&world).await), (old, before.clone()), "killed");
+
+    let path = "/v1/admin/rebuild";
+    let (status, _) = world.send(reqwest::Method::POST, path, &person("ada"), &Value::Null).await;
+    assert_eq!(status.as_u16(), 403);
+    rebuild(&world).await;
+    assert_ne!(view(&world), old);
     assert_eq!(answers(&world).await, before);
 }

@@ -79,13 +79,21 @@ impl World {
 
     /// Starts the server again, on what it left.
     pub async fn resume(&mut self) {
+        let command = self.serve();
+        self.resume_with(command).await;
+    }
+
+    /// The command that starts the server.
+    pub fn serve(&self) -> Command {
         let mut command = Command::new(binary());
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data())
             .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.resume_with(command).await;
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("TIDINGS_SECRET", SECRET)
+            .kill_on_drop(true);
+        command
     }
 
     /// Starts the server by a command of one's own.
@@ -107,6 +115,17 @@ impl World {
         };
         self.address = in_time("the server's start", address).await;
         self.server = Some(server);
+    }
+
+    /// What a server writes to its log of errors while it starts and stops, on what is there.
+    pub async fn errors_of_a_start(&mut self) -> String {
+        let file = self.directory.path().join("errors");
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data());
+        command.args(&self.arguments).stderr(std::fs::File::create(&file).expect("a file"));
+        self.resume_with(command).await;
+        assert!(self.stop().await.success());
+        std::fs::read_to_string(&file).expect("it was written")
     }
 
     /// Kills the server as a power switch would, as far as a process can be.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// How long a connection may take no byte of what is sent before it is closed.
     pub stall_seconds: NonZeroU32,
+    /// What is kept of what became of notifications.
+    pub delivery: DeliverySettings,
     /// What is said on standard error.
     pub log: LogSettings,
     /// Who may come in.
@@ -40,10 +42,40 @@ impl Default for Settings {
             data_dir: PathBuf::from("tidings-data"),
             reserve_bytes: 64 << 20,
             stall_seconds: const { NonZeroU32::new(30).unwrap() },
+            delivery: DeliverySettings::default(),
             log: LogSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),
         }
+    }
+}
+
+/// What is kept of what became of notifications.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeliverySettings {
+    /// Whether it is recorded what was sent to each device and what it acknowledged.
+    pub progress: bool,
+    /// Where the paths of actions lead, for those who follow a link: `https://app.example.org`.
+    pub action_base: Option<String>,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        Self { progress: true, action_base: None }
+    }
+}
+
+impl DeliverySettings {
+    fn check(&self) -> Result<(), ConfigError> {
+        let Some(base) = &self.action_base else { return Ok(()) };
+        let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        let is_sound = rest.is_some_and(|rest| {
+            !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#')
+        });
+        let expected =
+            format!("expected the beginning of a URL, such as https://app.example.org, got {base}");
+        if is_sound { Ok(()) } else { Err(ConfigError::Value { key: "delivery.action-base", expected }) }
     }
 }
 
@@ -161,6 +193,7 @@ pub fn load(
     }
     settings.log.check()?;
     settings.token.check()?;
+    settings.delivery.check()?;
     Ok(settings)
 }
 
@@ -222,6 +255,10 @@ mod tests {
             ),
             ("[log]\nlevel = 'loud'", vec!["log.level", "loud", "expected a level"]),
             ("[log]\nformat = 'xml'", vec!["line 2", "unknown variant `xml`", "human"]),
+            (
+                "[delivery]\naction-base = 'app.example'",
+                vec!["delivery.action-base", "app.example", "https://"],
+            ),
             ("x = ", vec!["line 1"]),
         ] {
             let error = load_text(text).unwrap_err();

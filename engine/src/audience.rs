@@ -1,5 +1,7 @@
 //! Whom a publisher addresses: users by name, channels, or both, and whom not.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::input::FieldError;
@@ -50,6 +52,15 @@ impl Audience {
         sort_once(&mut self.channels);
         sort_once(&mut self.except);
         self
+    }
+
+    /// What stands for it in stats: its channel if that is one, `users` if it names nobody but users, else `several`.
+    pub(crate) fn label(&self) -> Arc<str> {
+        match self.channels.as_slice() {
+            [] => "users".into(),
+            [channel] => channel.as_str().into(),
+            _ => "several".into(),
+        }
     }
 
     pub(crate) fn check(&self, errors: &mut Vec<FieldError>) {

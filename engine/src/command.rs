@@ -2,6 +2,7 @@
 //! are durable.
 
 mod change;
+mod click;
 mod mark;
 mod membership;
 mod publish;
@@ -10,6 +11,8 @@ pub use change::{Pending, PendingPage, PendingPlace, Revision};
 pub use mark::UpTo;
 pub use membership::MembersChange;
 pub use publish::Receipt;
+#[cfg(test)]
+pub(crate) use publish::published;
 
 use serde::Serialize;
 

@@ -10,11 +10,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::deliveries::{Meter, Meters};
+use crate::epochs::Epochs;
 use crate::event::{Event, Fact, Mark, RetractReason, Selection};
 use crate::inbox::Counts;
 use crate::names::Channel;
 use crate::notification::{NotificationId, encode};
-use crate::position::{Cursor, Epoch, Position};
+use crate::position::{Cursor, Position};
 
 /// Encodings a server can have at a time: the native one, and one for each dialect.
 pub const ENCODINGS_MOST: usize = 8;
@@ -168,18 +170,27 @@ impl fmt::Debug for Encoding {
 #[derive(Debug)]
 pub struct Delivery {
     message: Message,
+    /// What counts it, once it was sent to anybody.
+    meter: OnceLock<Arc<Meter>>,
     encoded: [OnceLock<Bytes>; ENCODINGS_MOST],
 }
 
 impl Delivery {
     pub(crate) fn new(message: Message) -> Self {
-        Self { message, encoded: Default::default() }
+        Self { message, meter: OnceLock::new(), encoded: Default::default() }
     }
 
     /// What it says.
     #[must_use]
     pub fn message(&self) -> &Message {
         &self.message
+    }
+
+    /// What counts it, if it is a notification. Looked up once for all who get it.
+    pub(crate) fn meter(&self, meters: &Meters) -> Option<&Arc<Meter>> {
+        let Message::Notification { event, .. } = &self.message else { return None };
+        let published = event.published()?;
+        Some(self.meter.get_or_init(|| meters.meter(&event.tenant, published)))
     }
 
     /// It in an encoding. The first who asks encodes it; everybody else gets the same bytes.
@@ -224,9 +235,9 @@ impl Parcel {
 }
 
 /// The native encoding: one JSON object, its `type` first. Shared by WebSocket and everything else that speaks JSON.
-pub(crate) fn to_json(epoch: &Epoch, message: &Message) -> Bytes {
+pub(crate) fn to_json(epochs: &Epochs, message: &Message) -> Bytes {
     let (kind, position) = (message.kind(), message.position());
-    let place = Place { position, cursor: Cursor { epoch: epoch.clone(), position } };
+    let place = Place { position, cursor: epochs.cursor(position) };
     let json = match message {
         Message::Notification { event, counts, supersedes } => {
             let (counts, notification) = (Some(*counts), document(event));

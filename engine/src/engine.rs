@@ -4,35 +4,37 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Identity;
 use crate::clock::{Clock, SystemClock};
+use crate::deliveries::{DeliveryView, Reports};
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
 use crate::hub::{SubscriberId, Subscription};
-use crate::inbox::{ViewError, discard_view, ensure_view, is_damage, view_path};
+use crate::inbox::{ViewError, ViewReaders, discard_view, ensure_view, is_damage, view_path};
+use crate::known_head;
 use crate::limits;
-use crate::log::{Append, Log, LogError, to_millisecond};
+use crate::log::{Append, Appended, Log, LogError, to_millisecond};
 use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
 use crate::projector::{Kept, Projector, Request};
-use crate::space::Space;
-use crate::sqlite::{Database, reading};
+use crate::space::{Space, drop_ballast};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoreError};
 use crate::subscriber::{Opening, Subscriber};
 use crate::timers;
 
-/// Connections that read the inbox view.
-const VIEW_READERS: usize = 2;
+/// How often it is recorded how far devices have come: what a crash forgets of it at most.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// How an engine is put together.
 pub struct Options {
@@ -50,6 +52,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Recent events whose effects are kept in memory for those who come back; without it, as many as is sensible.
     pub recent_kept: Option<usize>,
+    /// How often it is recorded how far devices have come, if anything changed; `None` switches delivery status off.
+    pub progress_every: Option<Duration>,
 }
 
 impl Options {
@@ -63,6 +67,7 @@ impl Options {
             clock: None,
             reserve_bytes: limits::RESERVE_BYTES,
             recent_kept: None,
+            progress_every: Some(PROGRESS_EVERY),
         }
     }
 }
@@ -113,11 +118,18 @@ struct Inner {
     data: PathBuf,
     log: Log,
     projector: Projector,
-    view: Database,
+    view: Arc<ViewReaders>,
+    /// One rebuild at a time.
+    rebuilding: Semaphore,
     plugins: Vec<Arc<dyn Plugin>>,
     clock: Arc<dyn Clock>,
     encodings: AtomicUsize,
     json: Encoding,
+    /// Where this engine was started.
+    run: Position,
+    deliveries: DeliveryView,
+    /// How far devices have come, unless delivery status is switched off.
+    reports: Option<Arc<Reports>>,
     life: Life,
     /// Held as long as the engine lives, so that no other process uses the directory.
     _lock: File,
@@ -125,10 +137,14 @@ struct Inner {
 
 /// Tasks and their end.
 struct Life {
+    closing_progress: CancellationToken,
     closing_log: CancellationToken,
     closing_projector: CancellationToken,
+    closing_deliveries: CancellationToken,
+    progress_task: TaskTracker,
     log_task: TaskTracker,
     projector_task: TaskTracker,
+    deliveries_task: TaskTracker,
     /// Why the engine failed, if it did.
     failure: watch::Sender<Option<Arc<str>>>,
 }
@@ -142,22 +158,27 @@ impl Engine {
         let lock = lock_directory(&options.data)?;
         let store = match options.store {
             Some(store) => store,
-            None => Arc::new(SqliteStore::open(&log_path(&options.data)).await?),
+            None => Arc::new(open_store(&options.data).await?),
         };
         let (closing_log, closing_projector) = (CancellationToken::new(), CancellationToken::new());
         let space = Space::new(&options.data, options.reserve_bytes);
         let (log, append_task) = Log::open_with(store, space, closing_log.clone()).await?;
+        known_head::compare(&options.data, &log);
         let log_task = TaskTracker::new();
         log_task.spawn(append_task);
 
         // Before anything is served, so that what an earlier process left unsynced is on disk.
         let started = Fact::Started(Started { version: env!("CARGO_PKG_VERSION").to_owned() });
         let started = || Append { tenant: Tenant::server(), key: None, facts: vec![started.clone()] };
-        match log.append_from_reserve(vec![started()]).await {
+        let appended = match log.append_from_reserve(vec![started()]).await {
             Err(LogError::Full) if log.space().drop_ballast() => {
                 log.append_from_reserve(vec![started()]).await?
             }
             appended => appended?,
+        };
+        let run = match appended.first() {
+            Some(Appended::Events(events)) => events.first().map_or(log.head(), |event| event.position),
+            _ => log.head(), // without a key there is nothing to be a duplicate of
         };
 
         ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
@@ -174,27 +195,51 @@ impl Engine {
         let failure = watch::Sender::new(None);
         let projector_task = TaskTracker::new();
         projector_task.spawn(watch_over(options.data.clone(), log.clone(), projecting, failure.clone()));
+        let (epochs, head) = (log.epochs().clone(), log.heads());
+        projector_task.spawn(known_head::keep(options.data.clone(), epochs, head, closing_projector.clone()));
 
-        let view =
-            Database::open("tidings-view-read", &reading(&view_path(&options.data)), VIEW_READERS).await;
+        let view = ViewReaders::open(&view_path(&options.data)).await.map_err(ViewError::from)?;
         let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let epoch = log.epoch().clone();
-        let json = Encoding::new(0, move |message| to_json(&epoch, message));
+        let closing_deliveries = CancellationToken::new();
+        let (deliveries, keeping) = DeliveryView::of(&options.data, &log, closing_deliveries.clone());
+        let deliveries_task = TaskTracker::new();
+        deliveries_task.spawn(keeping);
+        let epochs = log.epochs().clone();
+        let json = Encoding::new(0, move |message| to_json(&epochs, message));
         let inner = Inner {
             data: options.data,
             log,
             projector,
-            view: view.map_err(ViewError::from)?,
+            view: Arc::new(view),
+            rebuilding: Semaphore::new(1),
             plugins: options.plugins,
             clock: clock.clone(),
             encodings: AtomicUsize::new(1),
             json,
-            life: Life { closing_log, closing_projector, log_task, projector_task, failure },
+            run,
+            deliveries,
+            reports: options.progress_every.map(|_| Arc::new(Reports::of(run))),
+            life: Life {
+                closing_progress: CancellationToken::new(),
+                closing_log,
+                closing_projector,
+                closing_deliveries,
+                progress_task: TaskTracker::new(),
+                log_task,
+                projector_task,
+                deliveries_task,
+                failure,
+            },
             _lock: lock,
         };
         let engine = Self { inner: Arc::new(inner) };
         let due = engine.projector().due.clone();
         engine.inner.life.projector_task.spawn(timers::run(engine.downgrade(), clock, due));
+        if let Some(every) = options.progress_every {
+            let life = &engine.inner.life;
+            let recording = record_progress(engine.downgrade(), every, life.closing_progress.clone());
+            life.progress_task.spawn(recording);
+        }
         Ok(engine)
     }
 
@@ -241,7 +286,7 @@ impl Engine {
             transport: opening.transport,
             watches,
         };
-        self.open(subscription, opening.resume).await
+        self.open(subscription, opening.resume, opening.device).await
     }
 
     pub(crate) fn downgrade(&self) -> WeakEngine {
@@ -302,17 +347,44 @@ impl Engine {
     /// Stops: what was accepted is written and projected, then everything is closed.
     pub async fn shutdown(&self) {
         let life = &self.inner.life;
+        life.closing_progress.cancel();
+        life.progress_task.close();
+        life.progress_task.wait().await;
+        if let Err(error) = self.record_progress().await {
+            tracing::warn!(%error, "how far devices have come in the last second is not recorded");
+        }
         life.closing_log.cancel();
         life.log_task.close();
         life.log_task.wait().await;
         life.closing_projector.cancel();
         life.projector_task.close();
         life.projector_task.wait().await;
+        life.closing_deliveries.cancel();
+        life.deliveries_task.close();
+        life.deliveries_task.wait().await;
     }
 
     /// Ends everything because the view turned out to be damaged: the next start builds it anew.
     pub(crate) fn fail_view(&self, error: &rusqlite::Error) {
         give_up_view(&self.inner.data, &self.inner.life.failure, error);
+    }
+
+    /// Where this engine was started.
+    pub(crate) fn run(&self) -> Position {
+        self.inner.run
+    }
+
+    pub(crate) fn reports(&self) -> Option<&Arc<Reports>> {
+        self.inner.reports.as_ref()
+    }
+
+    /// The tasks that record how far devices have come.
+    pub(crate) fn recording(&self) -> &TaskTracker {
+        &self.inner.life.progress_task
+    }
+
+    pub(crate) fn delivery_view(&self) -> &DeliveryView {
+        &self.inner.deliveries
     }
 
     pub(crate) fn plugins(&self) -> &[Arc<dyn Plugin>] {
@@ -332,8 +404,17 @@ impl Engine {
         &self.inner.projector
     }
 
-    pub(crate) fn view(&self) -> &Database {
+    pub(crate) fn view(&self) -> &Arc<ViewReaders> {
         &self.inner.view
+    }
+
+    pub(crate) fn rebuilding(&self) -> &Semaphore {
+        &self.inner.rebuilding
+    }
+
+    /// Where its files are.
+    pub(crate) fn data(&self) -> &Path {
+        &self.inner.data
     }
 }
 
@@ -347,18 +428,43 @@ impl WeakEngine {
     }
 }
 
+/// Records how far devices have come, as long as the engine lives and is not told to stop.
+async fn record_progress(engine: WeakEngine, every: Duration, closing: CancellationToken) {
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(engine) = engine.upgrade() else { return };
+        match engine.record_progress().await {
+            Ok(()) | Err(LogError::Busy) => {}
+            Err(_) => return, // the log says why
+        }
+    }
+}
+
 fn too_many_watches() -> Error {
     let most = limits::WATCHES_PER_SUBSCRIBER;
     Error::field("channel", format!("expected at most {most} watched channels on a connection"))
 }
 
 /// Where the log lies within a data directory.
-fn log_path(data: &Path) -> PathBuf {
+pub(crate) fn log_path(data: &Path) -> PathBuf {
     data.join("log.db")
 }
 
+/// Opens the log of a directory; on a full disk, with the room of the ballast.
+async fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
+    match SqliteStore::open(&log_path(data)).await {
+        Err(StoreError::Full) if drop_ballast(data) => SqliteStore::open(&log_path(data)).await,
+        opened => opened,
+    }
+}
+
 /// Makes the directory and claims it for this process.
-fn lock_directory(data: &Path) -> Result<File, StartError> {
+pub(crate) fn lock_directory(data: &Path) -> Result<File, StartError> {
     let failed = |error| StartError::Directory { path: data.to_owned(), error };
     let mut directory = std::fs::DirBuilder::new();
     directory.recursive(true);

@@ -56,6 +56,9 @@ pub enum Error {
         /// How far this server is.
         reached: Position,
     },
+    /// The view is being rebuilt already. Nothing was done.
+    #[error("the inbox view is being rebuilt already")]
+    Rebuilding,
     /// The engine is stopping. Nothing was done.
     #[error("the server is stopping")]
     Stopping,

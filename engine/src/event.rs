@@ -3,6 +3,7 @@
 //! An event never changes. What its type looked like in earlier versions is `codec`'s business alone.
 
 pub(crate) mod codec;
+mod progress;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,6 +17,8 @@ use crate::names::{Channel, Publisher, Tenant, UserId, UserKey};
 use crate::notification::{Notification, NotificationId};
 use crate::position::{Offset, Position, StreamId};
 use crate::store::StreamName;
+
+pub use progress::{Connected, LATENCIES_MS, Metered, Numbers, Progress, Reached};
 
 /// One event, as it stands in the log.
 #[derive(Debug)]
@@ -73,6 +76,10 @@ pub enum Fact {
     Snoozed(Snoozed),
     /// A notification that was put off is back.
     Woken(Woken),
+    /// A user followed the action of notifications.
+    Clicked(Marked),
+    /// How far devices have come: what was sent to them, and what they acknowledged.
+    Progress(Box<Progress>),
     /// An event this version does not know; it is passed over and counted.
     Unknown(Unknown),
 }
@@ -268,7 +275,7 @@ pub enum Mark {
     Unpinned,
 }
 
-/// A user's notifications whose state changed.
+/// A user's notifications, of which something is said: that their state changed, or that they were clicked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Marked {

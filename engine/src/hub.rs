@@ -232,6 +232,12 @@ impl Hub {
         self.send(batch, fold.position());
     }
 
+    /// Lets people be told their counts when it is next time for that.
+    pub(crate) fn mark_stale(&mut self, keys: &[UserKey]) {
+        let users = keys.iter().filter_map(|key| self.users.get(key));
+        self.stale.extend(users.flat_map(|user| user.slots.iter().copied()));
+    }
+
     /// A message to all of a user's devices, followed by their counts.
     fn tell(&self, key: &UserKey, message: Message, batch: &mut Batch) {
         if let Some(user) = self.users.get(key) {

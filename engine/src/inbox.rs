@@ -2,18 +2,23 @@
 //!
 //! Derived from the log alone, and rebuilt from it at any time. Never writes an event.
 
+mod build;
+mod compare;
 mod concerns;
 mod fold;
 mod load;
 mod page;
 mod person;
 mod projection;
+mod readers;
 mod reading;
 mod replay;
 mod stream;
 pub(crate) mod timers;
 mod view;
 
+pub(crate) use build::{Pace, build as build_view, building_path, ensure_view, put_at as put_view_at};
+pub(crate) use compare::compare as compare_views;
 pub(crate) use concerns::{Missed, effect_for, effects_of, missed, noted};
 pub use fold::Counts;
 pub(crate) use fold::{Effect, Fold, Superseded};
@@ -22,7 +27,8 @@ pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
 pub(crate) use person::Person;
 pub use projection::ViewError;
 pub(crate) use projection::{
-    Folded, Projection, SharedFold, discard as discard_view, ensure_view, is_damage, path_in as view_path,
+    Folded, Projection, SharedFold, discard as discard_view, is_damage, path_in as view_path,
 };
+pub(crate) use readers::ViewReaders;
 pub use replay::Replay;
-pub(crate) use view::{members, published_at};
+pub(crate) use view::{action_url, checkpoint as view_checkpoint, damaged, members, published_at};

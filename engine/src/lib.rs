@@ -26,29 +26,37 @@
 
 pub mod access;
 mod audience;
+pub mod backup;
+pub mod check;
 pub mod clock;
 mod cloudevent;
 pub mod command;
 pub mod conformance;
+pub mod deliveries;
 pub mod delivery;
 mod draft;
 mod engine;
+mod epochs;
 mod error;
 pub mod event;
 pub mod hub;
 pub mod inbox;
 pub mod input;
+mod known_head;
 pub mod limits;
 pub mod log;
 mod names;
 pub mod notification;
 pub mod plugin;
 mod position;
+mod progress;
 mod projector;
 mod query;
+mod rebuild;
 mod resume;
 mod space;
 mod sqlite;
+pub mod stats;
 pub mod store;
 mod subscriber;
 mod timers;
@@ -59,13 +67,15 @@ pub use audience::Audience;
 pub use cloudevent::{CloudEvent, Publication};
 pub use draft::Draft;
 pub use engine::{Engine, Options, StartError, rebuild};
+pub use epochs::{Epochs, EpochsError};
 pub use error::Error;
 pub use names::{
-    Channel, CollapseKey, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role, SessionId,
-    Tag, Tenant, UserId, UserKey,
+    Channel, CollapseKey, DeviceName, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role,
+    SessionId, Tag, Tenant, UserId, UserKey,
 };
 pub use notification::{Notification, NotificationId};
 pub use position::{Cursor, CursorError, Epoch, Offset, Position, StreamId};
+pub use progress::Progress;
 pub use query::{CountsBy, MembersPage};
 pub use resume::{Reset, Resume, Resumed};
 pub use subscriber::{Ended, Hello, Opening, Subscriber};

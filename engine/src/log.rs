@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::epochs::Epochs;
 use crate::event::codec::DecodeError;
 use crate::event::{Event, Events, Fact, codec};
 use crate::names::Tenant;
-use crate::position::{Cursor, Epoch, Position};
+use crate::position::{Cursor, Position};
 use crate::space::Space;
 use crate::store::{AppendItem, AppendOutcome, EventStore, KeyClaim, KeyHolder, NewEvent, StoreError};
 
@@ -60,7 +61,7 @@ pub enum LogError {
     #[error("the event log has more to write than it can")]
     Busy,
     /// The disk is full, or nearly. Nothing was written.
-    #[error("the disk is full")]
+    #[error("the disk of the data directory is full")]
     Full,
     /// The log failed meanwhile: it is not known whether it was written.
     #[error("the event log failed: it is not known whether this was written")]
@@ -86,7 +87,7 @@ pub struct Log {
 
 struct Shared {
     store: Arc<dyn EventStore>,
-    epoch: Epoch,
+    epochs: Epochs,
     head: watch::Sender<Position>,
     ring: RwLock<Ring>,
     failed: CancellationToken,
@@ -142,7 +143,7 @@ impl Log {
         let head = store.head().await?;
         let shared = Arc::new(Shared {
             store,
-            epoch: head.epoch,
+            epochs: head.epochs,
             head: watch::Sender::new(head.position),
             ring: RwLock::new(Ring::starting_after(head.position)),
             failed: CancellationToken::new(),
@@ -153,10 +154,10 @@ impl Log {
         Ok((Self { shared, queue, room: Arc::new(Semaphore::new(QUEUED_BYTES)) }, task))
     }
 
-    /// Which log this is.
+    /// Which epoch each position is of.
     #[must_use]
-    pub fn epoch(&self) -> &Epoch {
-        &self.shared.epoch
+    pub fn epochs(&self) -> &Epochs {
+        &self.shared.epochs
     }
 
     /// The last position that is durable.
@@ -165,10 +166,15 @@ impl Log {
         *self.shared.head.borrow()
     }
 
+    /// The last position that is durable, as it moves on.
+    pub(crate) fn heads(&self) -> watch::Receiver<Position> {
+        self.shared.head.subscribe()
+    }
+
     /// What a client holds that has seen everything up to a position.
     #[must_use]
     pub fn cursor(&self, position: Position) -> Cursor {
-        Cursor { epoch: self.epoch().clone(), position }
+        self.epochs().cursor(position)
     }
 
     /// Follows the log from after a position.

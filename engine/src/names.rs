@@ -114,6 +114,11 @@ name! {
     Role, |s| sized(s, 128) && is_word(s), "a role: 1 to 128 bytes, no white space, no control characters, no `*`"
 }
 name! {
+    /// One installation of one user's: what a client calls the device it runs on, or else the connection.
+    DeviceName, |s| sized(s, 128) && printable(s),
+    "a device: 1 to 128 bytes, no control characters, no space at either end"
+}
+name! {
     /// A login session, as a token names it. Its connections watch the channel `session:ID`.
     SessionId, |s| sized(s, 128) && is_word(s), "a session: 1 to 128 bytes, no white space, no control characters, no `*`"
 }

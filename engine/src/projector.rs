@@ -3,7 +3,7 @@
 //!
 //! Never writes an event, and never waits for a subscriber.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use crate::inbox::{
 use crate::log::{Log, Tail};
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
+use crate::rebuild::Replacement;
 use crate::resume::{Reach, Recent, Step, Viewer};
-use crate::sqlite::{Connection, on_thread, writing};
+use crate::sqlite::{Connection, Thread as OnThread, on_thread, writing};
 use crate::subscriber::{Advance, Registration};
 
 /// Requests that may wait for the thread.
@@ -54,6 +55,8 @@ pub(crate) enum Request {
     Presence(Tenant, oneshot::Sender<Presence>),
     /// Who of a channel is online.
     ChannelPresence(Tenant, Channel, oneshot::Sender<ChannelPresence>),
+    /// Another view takes the place of this one.
+    Replace(Replacement),
 }
 
 impl Request {
@@ -120,7 +123,7 @@ impl Projector {
         let connection = writing(&view_path(data), SqliteSynchronous::Normal).connect().await?;
         let (fold, folded, written) =
             (SharedFold::default(), watch::Sender::new(Position(0)), watch::Sender::new(Position(0)));
-        let (requests, requested) = mpsc::channel(QUEUED_REQUESTS);
+        let (requests, requests_made) = mpsc::channel(QUEUED_REQUESTS);
         let due = watch::Sender::new(None);
         let projector = Self {
             fold: fold.clone(),
@@ -130,8 +133,9 @@ impl Projector {
             requests,
         };
         let (ready, loaded) = oneshot::channel();
-        let body = move |connection: &Connection| -> Result<(), ViewError> {
-            let mut projection = Projection::load(connection, fold)?;
+        let (path, epochs_log) = (view_path(data), log.clone());
+        let body = move |connection: &Connection| -> Result<Turn, ViewError> {
+            let mut projection = Projection::load(connection, log.epochs().clone(), fold.clone())?;
             let recent_kept = kept.recent.unwrap_or(RECENT_KEPT);
             if let Some(people) = kept.people {
                 projection = projection.keeping(people);
@@ -139,25 +143,33 @@ impl Projector {
             projection.bring_everybody()?;
             let position = projection.fold().position();
             let (departures, departed) = mpsc::unbounded_channel();
-            let tail = log.tail(position);
-            let hub = Hub::default();
-            // A runtime of its own, so that what it owes is done whatever else the process is busy with.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let runtime = runtime.map_err(ViewError::Thread)?;
+            let runtime = runtime_of_thread()?;
             let recent = runtime.block_on(recall(&log, connection, position, recent_kept))?;
             due.send_replace(projection.next_due()?);
-            let unwritten = None;
-            let thread = Thread { log, projection, hub, recent, folded, written, due, departures, unwritten };
-            thread.folded.send_replace(position);
-            thread.written.send_replace(position);
+            let tail = log.tail(position);
+            let inputs = Inputs { tail, requests: requests_made, departed, closing };
+            let (hub, unwritten) = (Hub::default(), None);
+            let state = State { log, fold, hub, recent, folded, written, due, departures, unwritten };
+            state.folded.send_replace(position);
+            state.written.send_replace(position);
             let _ = ready.send(()); // whoever starts the engine waits for it
-            runtime.block_on(thread.run(tail, requested, departed, closing))
+            runtime.block_on(Thread { projection, state }.run(inputs))
         };
         let thread = on_thread("tidings-projector", connection, body);
-        let ended = async move { thread.ended().await.unwrap_or(Err(ViewError::Closed)) };
-        if loaded.await.is_err() {
-            ended.await?;
-            return Err(ViewError::Closed);
+        let ended = supervise(thread, path, epochs_log);
+        let mut ended = Box::pin(ended);
+        tokio::select! {
+            biased;
+            loaded = loaded => {
+                if loaded.is_err() {
+                    ended.await?;
+                    return Err(ViewError::Closed);
+                }
+            }
+            early = &mut ended => {
+                early?;
+                return Err(ViewError::Closed);
+            }
         }
         Ok((projector, ended))
     }
@@ -199,9 +211,67 @@ async fn recall(
     Ok(recent)
 }
 
-struct Thread<'c> {
+/// A runtime of its own, so that what the thread owes is done whatever else the process is busy with.
+fn runtime_of_thread() -> Result<tokio::runtime::Runtime, ViewError> {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(ViewError::Thread)
+}
+
+/// Waits for the thread's end; or, when another view is to take the place of the one it has, lets another thread go on with
+/// that one where this one stopped.
+async fn supervise(
+    mut thread: OnThread<Result<Turn, ViewError>>,
+    path: PathBuf,
     log: Log,
-    projection: Projection<'c>,
+) -> Result<(), ViewError> {
+    loop {
+        let (state, inputs, people_kept, replacement) =
+            match thread.ended().await.unwrap_or(Err(ViewError::Closed))? {
+                Turn::Ended => return Ok(()),
+                Turn::Stopped { state, inputs, people_kept, replacement } => {
+                    (state, inputs, people_kept, replacement)
+                }
+            };
+        let stopped_at = inputs.tail.position();
+        let put = replacement.put(&log, stopped_at).await;
+        replacement.answer(put.map(|()| stopped_at));
+        let connection = writing(&path, SqliteSynchronous::Normal).connect().await?;
+        thread = on_thread("tidings-projector", connection, move |connection| -> Result<Turn, ViewError> {
+            let projection = Projection::load(connection, state.log.epochs().clone(), SharedFold::default())?
+                .keeping(people_kept);
+            let (projection, changed) = projection.take_place_of(state.fold.clone())?;
+            if !changed.is_empty() {
+                tracing::warn!(
+                    people = changed.len(),
+                    "the view that was replaced was wrong for people who are connected"
+                );
+            }
+            let mut thread = Thread { projection, state: *state };
+            thread.state.hub.mark_stale(&changed);
+            runtime_of_thread()?.block_on(thread.run(inputs))
+        });
+    }
+}
+
+/// Why the thread ended.
+enum Turn {
+    /// It was told to.
+    Ended,
+    /// Another view takes the place of its own: all of its state, for the thread that goes on with that.
+    Stopped { state: Box<State>, inputs: Inputs, people_kept: usize, replacement: Replacement },
+}
+
+/// What comes in.
+struct Inputs {
+    tail: Tail,
+    requests: mpsc::Receiver<Request>,
+    departed: mpsc::UnboundedReceiver<SubscriberId>,
+    closing: CancellationToken,
+}
+
+/// What the thread has beside the view.
+struct State {
+    log: Log,
+    fold: SharedFold,
     hub: Hub,
     recent: Recent,
     folded: watch::Sender<Position>,
@@ -213,14 +283,13 @@ struct Thread<'c> {
     unwritten: Option<Folded>,
 }
 
+struct Thread<'c> {
+    projection: Projection<'c>,
+    state: State,
+}
+
 impl Thread<'_> {
-    async fn run(
-        mut self,
-        mut tail: Tail,
-        mut requests: mpsc::Receiver<Request>,
-        mut departed: mpsc::UnboundedReceiver<SubscriberId>,
-        closing: CancellationToken,
-    ) -> Result<(), ViewError> {
+    async fn run(mut self, mut inputs: Inputs) -> Result<Turn, ViewError> {
         let mut counts_tick = tokio::time::interval(COUNTS_EVERY);
         counts_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut unwritten_tick = tokio::time::interval(UNWRITTEN_EVERY);
@@ -228,44 +297,57 @@ impl Thread<'_> {
         let mut asked = Vec::new();
         loop {
             tokio::select! {
-                () = closing.cancelled() => break,
-                events = tail.next(), if self.unwritten.is_none() => self.project(&events?)?,
-                count = requests.recv_many(&mut asked, REQUESTS_AT_ONCE) => {
+                () = inputs.closing.cancelled() => break,
+                events = inputs.tail.next(), if self.state.unwritten.is_none() => self.project(&events?)?,
+                count = inputs.requests.recv_many(&mut asked, REQUESTS_AT_ONCE) => {
                     if count == 0 {
                         break; // the engine was dropped without a shutdown
                     }
                     self.projection.bring(asked.iter().filter_map(Request::whose).cloned())?;
+                    let mut replacement = None;
                     for request in asked.drain(..) {
-                        self.serve(request)?;
+                        match request {
+                            // The new view would be behind what was handed out, or have it twice.
+                            Request::Replace(asked) if self.state.unwritten.is_some() => {
+                                asked.answer(Err(ViewError::NoRoom));
+                            }
+                            Request::Replace(asked) => replacement = Some(asked),
+                            request => self.serve(request)?,
+                        }
+                    }
+                    if let Some(replacement) = replacement {
+                        let people_kept = self.projection.people_kept();
+                        let state = Box::new(self.state);
+                        return Ok(Turn::Stopped { state, inputs, people_kept, replacement });
                     }
                 }
-                Some(id) = departed.recv() => self.depart(id),
-                _ = unwritten_tick.tick(), if self.unwritten.is_some() => self.write_late()?,
+                Some(id) = inputs.departed.recv() => self.depart(id),
+                _ = unwritten_tick.tick(), if self.state.unwritten.is_some() => self.write_late()?,
                 _ = counts_tick.tick() => self.tell_stale_counts(),
             }
         }
         // What the disk has no room for is projected at the next start.
-        while tail.position() < self.log.head() && self.unwritten.is_none() {
-            self.project(&tail.next().await?)?;
+        while inputs.tail.position() < self.state.log.head() && self.state.unwritten.is_none() {
+            self.project(&inputs.tail.next().await?)?;
         }
-        self.hub.close();
-        Ok(())
+        self.state.hub.close();
+        Ok(Turn::Ended)
     }
 
     fn project(&mut self, events: &crate::event::Events) -> Result<(), ViewError> {
         let folded = self.projection.apply(events)?;
         {
             let fold = self.projection.fold();
-            self.hub.hand_out(&folded.effects, &fold);
+            self.state.hub.hand_out(&folded.effects, &fold);
         }
         // After the mailboxes: whoever is answered at a position has been sent everything up to it.
-        self.folded.send_replace(self.projection.fold().position());
+        self.state.folded.send_replace(self.projection.fold().position());
         if self.write(&folded)? {
-            self.recent.extend(folded.effects);
+            self.state.recent.extend(folded.effects);
         } else {
             tracing::error!("the disk has no room for the inbox view: what comes next has to wait");
-            self.recent.extend(folded.effects.clone());
-            self.unwritten = Some(folded);
+            self.state.recent.extend(folded.effects.clone());
+            self.state.unwritten = Some(folded);
         }
         Ok(())
     }
@@ -274,8 +356,8 @@ impl Thread<'_> {
     fn write(&self, folded: &Folded) -> Result<bool, ViewError> {
         let mut written = self.projection.write(folded);
         if written.as_ref().is_err_and(ViewError::is_full) {
-            self.log.space().ran_out();
-            if self.log.space().drop_ballast() {
+            self.state.log.space().ran_out();
+            if self.state.log.space().drop_ballast() {
                 written = self.projection.write(folded);
             }
         }
@@ -284,28 +366,28 @@ impl Thread<'_> {
             written => written?,
         }
         if folded.changes_timers() {
-            self.due.send_replace(self.projection.next_due()?);
+            self.state.due.send_replace(self.projection.next_due()?);
         }
-        self.written.send_replace(self.projection.fold().position());
+        self.state.written.send_replace(self.projection.fold().position());
         Ok(true)
     }
 
     fn write_late(&mut self) -> Result<(), ViewError> {
-        if let Some(folded) = self.unwritten.take()
+        if let Some(folded) = self.state.unwritten.take()
             && !self.write(&folded)?
         {
-            self.unwritten = Some(folded);
+            self.state.unwritten = Some(folded);
         }
         Ok(())
     }
 
     fn tell_stale_counts(&mut self) {
         let fold = self.projection.fold();
-        self.hub.tell_stale_counts(&fold);
+        self.state.hub.tell_stale_counts(&fold);
     }
 
     fn depart(&mut self, id: SubscriberId) {
-        if let Some(key) = self.hub.unsubscribe(id) {
+        if let Some(key) = self.state.hub.unsubscribe(id) {
             self.projection.unpin(&key);
         }
     }
@@ -318,41 +400,42 @@ impl Thread<'_> {
                 drop(reply.send(self.subscribe(subscription, from)?));
             }
             Request::Advance(id, from, reply) => drop(reply.send(self.advance(id, from)?)),
-            Request::Watch(id, channel, reply) => drop(reply.send(self.hub.watch(id, channel))),
+            Request::Watch(id, channel, reply) => drop(reply.send(self.state.hub.watch(id, channel))),
             Request::Unwatch(id, channel, reply) => {
-                self.hub.unwatch(id, &channel);
+                self.state.hub.unwatch(id, &channel);
                 let _ = reply.send(());
             }
-            Request::Presence(tenant, reply) => drop(reply.send(self.hub.presence(&tenant))),
+            Request::Presence(tenant, reply) => drop(reply.send(self.state.hub.presence(&tenant))),
             Request::ChannelPresence(tenant, channel, reply) => {
-                drop(reply.send(self.hub.channel_presence(&tenant, &channel)));
+                drop(reply.send(self.state.hub.channel_presence(&tenant, &channel)));
             }
+            Request::Replace(_) => {} // by the loop, between two batches
         }
         Ok(())
     }
 
     /// Between two batches, so that what the hello says and what comes afterwards meet without a gap.
     fn subscribe(&mut self, subscription: Subscription, from: From) -> Result<Opened, ViewError> {
-        let registration = Registration::new(self.departures.clone());
+        let registration = Registration::new(self.state.departures.clone());
         self.projection.pin(&subscription.key)?;
         let snapshot = self.projection.snapshot(&subscription.key)?;
         let channels: Vec<Channel> = snapshot.person.channels().cloned().collect();
         let watching = subscription.watches.clone();
-        self.hub.subscribe(registration.id, subscription, channels.iter());
+        self.state.hub.subscribe(registration.id, subscription, channels.iter());
         let next = self.advance(registration.id, from)?.unwrap_or(Next::TooMany);
         Ok(Opened { registration, channels, watching, counts: snapshot.counts, next })
     }
 
     /// What a subscriber gets next. When that is everything there is, it is live from here on.
     fn advance(&mut self, id: SubscriberId, from: From) -> Result<Option<Next>, ViewError> {
-        let Some((key, watches)) = self.hub.subscriber(id) else { return Ok(None) };
+        let Some((key, watches)) = self.state.hub.subscriber(id) else { return Ok(None) };
         let (key, watches) = (key.clone(), watches.clone());
         let position = self.projection.fold().position();
         let From::After(after, most) = from else {
             return Ok(Some(Next::Here(self.attach(id, Vec::new(), position))));
         };
         let viewer = self.projection.viewer(&key, watches)?;
-        let gathered = match self.recent.missed(&viewer, after, position, most) {
+        let gathered = match self.state.recent.missed(&viewer, after, position, most) {
             Reach::Here(gathered) => gathered,
             Reach::TooMany => return Ok(Some(Next::TooMany)),
             Reach::Older => return Ok(Some(Next::Older(Box::new(viewer)))),
@@ -368,7 +451,7 @@ impl Thread<'_> {
 
     fn attach(&mut self, id: SubscriberId, parcels: Vec<Arc<Parcel>>, position: Position) -> Advance {
         let (sender, mailbox) = mailbox();
-        self.hub.attach(id, sender);
+        self.state.hub.attach(id, sender);
         Advance { parcels, position, mailbox: Some(mailbox) }
     }
 }

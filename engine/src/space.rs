@@ -83,11 +83,7 @@ impl Space {
 
     /// Gives up the ballast, for what was accepted and has to be written. Whether there was any.
     pub(crate) fn drop_ballast(&self) -> bool {
-        let dropped = std::fs::remove_file(self.ballast()).is_ok();
-        if dropped {
-            tracing::warn!("the disk is full: the ballast is given up");
-        }
-        dropped
+        drop_ballast(&self.directory)
     }
 
     fn look(&self, state: &mut State) {
@@ -116,7 +112,7 @@ impl Space {
 
     /// Takes ballast on, where there is none. Without it, too, nothing is lost: it is only for a disk that others fill.
     fn take_ballast(&self) {
-        let path = self.ballast();
+        let path = ballast(&self.directory);
         if path.exists() {
             return;
         }
@@ -127,11 +123,20 @@ impl Space {
         }
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.directory.join("ballast")
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // each field is whole by itself
     }
+}
+
+/// Gives up the ballast of a directory. Whether there was any.
+pub(crate) fn drop_ballast(directory: &Path) -> bool {
+    let dropped = std::fs::remove_file(ballast(directory)).is_ok();
+    if dropped {
+        tracing::warn!("the disk is full: the ballast is given up");
+    }
+    dropped
+}
+
+fn ballast(directory: &Path) -> PathBuf {
+    directory.join("ballast")
 }

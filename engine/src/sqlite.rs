@@ -3,7 +3,9 @@
 //! An awaited sqlx statement costs two thread hops; work that is sent here as one closure pays them once, however many
 //! statements it runs. The only unsafe code of the engine is in this file.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub(crate) use rusqlite::Connection;
+use rusqlite::Transaction;
 use rusqlite::hooks::Wal;
 
 /// Jobs that may wait for a connection. A caller beyond that waits its turn.
@@ -52,6 +55,25 @@ pub(crate) fn writing(path: &Path, synchronous: SqliteSynchronous) -> SqliteConn
 /// file, and only a connection that may write can.
 pub(crate) fn reading(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).pragma("query_only", "ON").busy_timeout(BUSY_TIMEOUT)
+}
+
+/// A path with something after its name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut file = path.as_os_str().to_owned();
+    file.push(suffix);
+    file.into()
+}
+
+/// Removes a database file and what SQLite keeps beside it. Says which file it could not.
+pub(crate) fn remove_database(path: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let file = beside(path, suffix);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err((file, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Database {
@@ -114,6 +136,8 @@ impl<T> Thread<T> {
     }
 }
 
+static CLOSING: Mutex<()> = Mutex::new(());
+
 /// Lends a connection of sqlx to `body`, on a thread of its own, and closes it afterwards.
 pub(crate) fn on_thread<T: Send + 'static>(
     name: &str,
@@ -125,28 +149,48 @@ pub(crate) fn on_thread<T: Send + 'static>(
     let builder = std::thread::Builder::new().name(name.to_owned());
     let handle = builder.spawn(move || {
         let result = lend(&runtime, &mut connection, body);
-        // A failed close loses nothing: what was committed is in the file or its WAL.
-        let _ = runtime.block_on(connection.close());
+        {
+            // One after the other: two that close in the same moment each take the other for the last, and nobody folds
+            // the WAL into the file.
+            let _alone = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
+            // A failed close loses nothing: what was committed is in the file or its WAL.
+            let _ = runtime.block_on(connection.close());
+        }
         let _ = done.send(result); // nobody has to wait for it
     });
     let handle = handle.unwrap_or_else(|error| panic!("the system refuses a thread: {error}"));
     Thread { handle, result }
 }
 
+thread_local! {
+    /// What failed while the WAL was folded after the last commit. SQLite itself then only says that something did.
+    static FOLDING_FAILED: RefCell<Option<rusqlite::Error>> = const { RefCell::new(None) };
+}
+
+/// Commits; an error is the commit's, or that of folding the WAL afterwards.
+pub(crate) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+    committed(transaction.commit())
+}
+
+/// The outcome of a commit, or of folding the WAL afterwards.
+pub(crate) fn committed(outcome: rusqlite::Result<()>) -> rusqlite::Result<()> {
+    FOLDING_FAILED.take().map_or(outcome, Err)
+}
+
 /// Folds the WAL into the file, after a commit. SQLite does the same by itself, but says nothing when it fails: after an
 /// fsync that failed once, the next one succeeds although what was to be synced is lost, and the WAL would be overwritten.
-fn checkpoint(wal: &Wal, frames: i32) -> rusqlite::Result<()> {
+fn fold_wal(wal: &Wal, frames: i32) -> rusqlite::Result<()> {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
     if frames < FRAMES_PER_CHECKPOINT {
         return Ok(());
     }
-    match wal.checkpoint() {
-        // The WAL grows meanwhile; the next commit tries again.
-        Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull)) => {
-            Ok(())
-        }
-        done => done,
+    let Err(error) = wal.checkpoint() else { return Ok(()) };
+    // The WAL grows meanwhile; the next commit tries again.
+    if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull)) {
+        return Ok(());
     }
+    FOLDING_FAILED.set(Some(error));
+    Err(rusqlite::Error::ExecuteReturnedResults) // any will do: it becomes SQLITE_ERROR
 }
 
 #[allow(unsafe_code)]
@@ -161,7 +205,7 @@ fn lend<T>(runtime: &Handle, connection: &mut SqliteConnection, body: impl FnOnc
     let borrowed = unsafe { Connection::from_handle(handle.as_ptr()) }
         .unwrap_or_else(|error| panic!("an open handle can be borrowed: {error}"));
     borrowed.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
-    borrowed.wal_hook(Some(checkpoint));
+    borrowed.wal_hook(Some(fold_wal));
     body(&borrowed)
 }
 

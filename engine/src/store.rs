@@ -8,9 +8,10 @@ pub mod sqlite;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use crate::epochs::Epochs;
 use crate::event::Entry;
 use crate::names::{Channel, IdempotencyKey, Publisher, Tenant, UserId};
-use crate::position::{Epoch, Offset, Position};
+use crate::position::{Offset, Position};
 
 /// Where the log is kept.
 ///
@@ -24,7 +25,9 @@ use crate::position::{Epoch, Offset, Position};
 ///    appended; a later one with the same hash is [`Duplicate`](AppendOutcome::Duplicate), with another
 ///    [`KeyReused`](AppendOutcome::KeyReused).
 /// 5. What was appended is read back as it was given, in order, together with where it was numbered.
-/// 6. Epoch, positions, offsets and keys survive reopening.
+/// 6. Positions, offsets and keys survive reopening, and so does the epoch of each position. A store that may have lost the
+///    end of its log (an older copy was put back, a replica took over) begins a new epoch before it gives a position: so
+///    that no position is given twice in one epoch. One that cannot tell begins one whenever it is opened for writing.
 pub trait EventStore: Send + Sync + 'static {
     /// Appends items, in their order, in one transaction. An outcome for each item.
     ///
@@ -69,18 +72,18 @@ pub trait EventStore: Send + Sync + 'static {
         claim: &KeyClaim,
     ) -> BoxFuture<'_, Result<Option<KeyHolder>, StoreError>>;
 
-    /// The identity of the log and its last position.
+    /// The epochs of the log and its last position.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>>;
 }
 
-/// The end of a log.
+/// The end of a log, and what its positions are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Which log.
-    pub epoch: Epoch,
+    /// Which epoch each position is of.
+    pub epochs: Epochs,
     /// The position of its last event; 0 when there is none.
     pub position: Position,
 }
@@ -229,6 +232,16 @@ pub enum StoreError {
         expected: &'static str,
         /// What it is.
         found: String,
+    },
+    /// Its tables are of another version, and it was opened to be read only.
+    #[error(
+        "the event log's tables are of version {found}, expected {expected}: the server of this version brings older ones up"
+    )]
+    OtherVersion {
+        /// What it has to be.
+        expected: i64,
+        /// What it is.
+        found: i64,
     },
     /// Something in it is not what this store wrote.
     #[error("the event log holds something unreadable at position {position}: {reason}")]

@@ -13,11 +13,14 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
+use crate::command::UpTo;
+use crate::deliveries::Track;
 use crate::delivery::Parcel;
 use crate::engine::WeakEngine;
+use crate::error::Error;
 use crate::hub::{Mailbox, SubscriberId};
 use crate::inbox::Counts;
-use crate::names::Channel;
+use crate::names::{Channel, DeviceName};
 use crate::position::{Cursor, Position};
 use crate::resume::{Resume, Resumed};
 
@@ -26,6 +29,8 @@ use crate::resume::{Resume, Resumed};
 pub struct Opening {
     /// The transport, for presence.
     pub transport: &'static str,
+    /// What the client calls the device it runs on; without it, the connection is its device.
+    pub device: Option<DeviceName>,
     /// Channels to watch from the start; with [`resume`](Self::resume), from there.
     pub watches: Vec<Channel>,
     /// Where the device left off.
@@ -36,7 +41,7 @@ impl Opening {
     /// A subscription to what comes from now on.
     #[must_use]
     pub fn new(transport: &'static str) -> Self {
-        Self { transport, watches: Vec::new(), resume: None }
+        Self { transport, device: None, watches: Vec::new(), resume: None }
     }
 }
 
@@ -44,6 +49,8 @@ impl Opening {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
+    /// The device: what the client calls it, or what the connection is called.
+    pub device: DeviceName,
     /// The channels the user is a member of.
     pub channels: Vec<Channel>,
     /// The channels that the connection watches.
@@ -102,6 +109,8 @@ pub struct Subscriber {
     ready: VecDeque<Arc<Parcel>>,
     source: Source,
     position: Position,
+    /// Where it is noted how far the device has come, unless that is switched off.
+    track: Option<Arc<Track>>,
 }
 
 enum Source {
@@ -118,10 +127,11 @@ impl Subscriber {
         hello: Hello,
         folded: watch::Receiver<Position>,
         advance: Advance,
+        track: Option<Arc<Track>>,
     ) -> Self {
         let position = hello.cursor.position;
         let (ready, source) = (VecDeque::new(), Source::Ended);
-        let mut subscriber = Self { registration, engine, hello, folded, ready, source, position };
+        let mut subscriber = Self { registration, engine, hello, folded, ready, source, position, track };
         subscriber.take_in(advance);
         subscriber
     }
@@ -169,6 +179,41 @@ impl Subscriber {
             (None, _) => return None,
         };
         Some(self.handed_out(parcel))
+    }
+
+    /// Notes that a parcel was written to the device: to be called when the write has finished, in the order of the
+    /// parcels.
+    pub fn sent(&self, parcel: &Parcel) {
+        if let Some(track) = &self.track {
+            track.sent(parcel, jiff::Timestamp::now().as_millisecond());
+        }
+    }
+
+    /// Notes that the device has received everything up to a position or a cursor.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when so much was not sent, or when the cursor is of another log.
+    pub fn acknowledge(&mut self, up_to: &UpTo) -> Result<Position, Error> {
+        let position = match up_to {
+            UpTo::Position(position) => *position,
+            UpTo::Cursor(cursor) if self.is_of_log(cursor) => cursor.position,
+            UpTo::Cursor(_) => {
+                return Err(Error::field("upTo", "expected a cursor of this log, got one of another"));
+            }
+        };
+        let most = self.settle();
+        if position > most {
+            let detail = format!("expected a position that was sent, at most {most}, got {position}");
+            return Err(Error::field("upTo", detail));
+        }
+        if let Some(track) = &self.track {
+            track.acknowledge(position);
+        }
+        Ok(position)
+    }
+
+    fn is_of_log(&self, cursor: &Cursor) -> bool {
+        self.engine.upgrade().is_some_and(|engine| engine.log().epochs().hold(cursor))
     }
 
     /// The position up to which it has been given everything, as far as parcels tell.

@@ -124,7 +124,7 @@ impl Engine {
         if appends.is_empty() {
             return Ok(0);
         }
-        let appended = self.log().append(appends).await?;
+        let appended = self.log().append_from_reserve(appends).await?;
         // Those that were done already are only waited for: the view will know.
         let done = appended.iter().filter(|outcome| matches!(outcome, Appended::Events(_))).count();
         self.reach_view(self.log().head()).await?;

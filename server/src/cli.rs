@@ -57,10 +57,43 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Show somebody's inbox
     Inbox(InboxArgs),
+    /// Say why somebody did or did not get a notification
+    Explain(ExplainArgs),
+    /// Show what was published, sent, delivered, read and clicked, and how long it took
+    Stats(StatsArgs),
     /// Make a token for development
     Token(TokenArgs),
-    /// Rebuild the inbox view from the log, while no server runs
-    Rebuild,
+    /// Rebuild the inbox view from the log, while a server runs or not
+    Rebuild(RebuildArgs),
+    /// Check the log and the inbox view, while a server runs or not; fails when something is wrong
+    Check,
+    /// Copy the log to a file, while a server runs or not
+    Backup(BackupArgs),
+    /// Put a backup of the log into the data directory, while no server runs
+    Restore(RestoreArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct RebuildArgs {
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct BackupArgs {
+    /// The file to make; it must not be there
+    #[arg(value_name = "FILE")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct RestoreArgs {
+    /// What `tidings backup` made
+    #[arg(value_name = "FILE")]
+    pub(crate) backup: PathBuf,
+    /// Replace the log that is there, which is kept as log.replaced.db
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// How to reach a server.
@@ -178,6 +211,37 @@ pub(crate) struct InboxArgs {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) limit: u64,
     /// The page as JSON, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// The notification
+    pub(crate) id: String,
+    /// About whom
+    pub(crate) user: String,
+    /// All that is known as JSON, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct StatsArgs {
+    /// How far back: 90s, 15m, 8h, 7d; at most 31 days
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+    pub(crate) last: Duration,
+    /// How the time is divided
+    #[arg(long, default_value = "all", value_parser = ["minute", "hour", "day", "all"])]
+    pub(crate) every: String,
+    /// What is told apart, with commas between
+    #[arg(long, default_value = "type", value_delimiter = ',', value_parser = ["type", "channel", "transport"])]
+    pub(crate) by: Vec<String>,
+    /// As JSON, for machines
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -2,19 +2,24 @@
 //!
 //! Reads the settings, wires the parts together, runs them and shuts them down. Knows every part; none knows it.
 
+mod backup;
+mod check;
 mod cli;
 mod client;
 mod demo;
 mod duration;
+mod explain;
 mod inbox;
 mod logging;
 mod output;
+mod progress;
 mod publish;
 mod rebuild;
 mod retract;
 mod scheduled;
 mod secret;
 mod serve;
+mod stats;
 mod tail;
 mod token;
 
@@ -24,8 +29,8 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
-/// The exit code of a server that failed while it served: EX_IOERR of sysexits.h, as it is the disk that fails.
-const ENGINE_FAILED: u8 = 74;
+/// The exit code of a server whose disk fails: EX_IOERR of sysexits.h.
+const DISK_FAILED: u8 = 74;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -43,7 +48,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<serve::Failed>() { ExitCode::from(ENGINE_FAILED) } else { ExitCode::FAILURE }
+            if serve::is_of_the_disk(&error) { ExitCode::from(DISK_FAILED) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -58,7 +63,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Scheduled(args) => scheduled::run(&settings, args).await,
         Command::Tail(args) => tail::run(&settings, args).await,
         Command::Inbox(args) => inbox::run(&settings, args).await,
+        Command::Explain(args) => explain::run(&settings, args).await,
+        Command::Stats(args) => stats::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),
-        Command::Rebuild => rebuild::run(&settings).await,
+        Command::Rebuild(args) => rebuild::run(&settings, args).await,
+        Command::Check => check::run(&settings).await,
+        Command::Backup(args) => backup::back_up(&settings, args).await,
+        Command::Restore(args) => backup::restore(&settings, args).await,
     }
 }

@@ -1,23 +1,57 @@
-//! `tidings rebuild`: the inbox view anew from the log, with progress.
+//! `tidings rebuild`: the inbox view anew from the log, with progress; by the server that uses the directory, if one does.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Instant;
+
+use anyhow::{anyhow, bail};
+use serde_json::{Value, json};
 use tidings_config::Settings;
+use tidings_engine::{Position, Progress, StartError};
+use tidings_http::token::Grant;
 
+use crate::cli::RebuildArgs;
+use crate::client::Client;
 use crate::output::say;
+use crate::progress::Bar;
 
-pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let bar = ProgressBar::new(0);
-    let style =
-        ProgressStyle::with_template("{bar:40} {percent:>3} %  {pos}/{len} events  {per_sec}  {eta} left")?;
-    bar.set_style(style);
-    let progress = bar.clone();
-    let begun = std::time::Instant::now();
-    let head = tidings_engine::rebuild(&settings.data_dir, move |position, head| {
-        progress.set_length(head.0);
-        progress.set_position(position.0);
-    })
-    .await?;
-    bar.finish_and_clear();
-    say(format_args!("rebuilt the inbox view from {head} events in {:.1} s", begun.elapsed().as_secs_f64()));
+const DOING: &str = "rebuilding the inbox view";
+
+pub(crate) async fn run(settings: &Settings, args: RebuildArgs) -> anyhow::Result<()> {
+    let bar = Bar::new()?;
+    let shown = bar.clone();
+    let begun = Instant::now();
+    let here = tidings_engine::rebuild(&settings.data_dir, move |position, head| {
+        shown.show(Progress { doing: DOING, done: position.0, of: head.0 });
+    });
+    let rebuilt = match here.await {
+        Err(StartError::InUse { .. }) => ask_server(settings, &args, &bar).await,
+        rebuilt => rebuilt.map_err(Into::into),
+    };
+    bar.clear();
+    let seconds = begun.elapsed().as_secs_f64();
+    say(format_args!("rebuilt the inbox view from {} events in {seconds:.1} s", rebuilt?));
     Ok(())
+}
+
+/// It goes on serving meanwhile, and stops rebuilding when this is ended.
+async fn ask_server(settings: &Settings, args: &RebuildArgs, bar: &Bar) -> anyhow::Result<Position> {
+    let grant = Grant { scopes: vec!["admin".to_owned()], ..Grant::default() };
+    let client = Client::new(settings, &args.server, grant)?;
+    let mut response = client.send(client.post("/v1/admin/rebuild", &json!({}))).await?;
+    let mut text = Vec::new();
+    while let Some(bytes) = response.chunk().await? {
+        text.extend_from_slice(&bytes);
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            let line: Value = serde_json::from_slice(&line)?;
+            if let Some(position) = line["rebuilt"].as_u64() {
+                return Ok(Position(position));
+            }
+            if let Some(detail) = line["problem"]["detail"].as_str() {
+                bail!("the server could not: {detail}; its log says more");
+            }
+            let number = |name: &str| line[name].as_u64().unwrap_or_default();
+            bar.show(Progress { doing: DOING, done: number("position"), of: number("head") });
+        }
+    }
+    Err(anyhow!("the server stopped before it was done; the view is the one it was"))
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tidings_config::Settings;
 use tidings_engine::plugin::Plugin;
+use tidings_engine::store::StoreError;
 use tidings_engine::transport::Transport;
-use tidings_engine::{Engine, Options};
+use tidings_engine::{Engine, Options, StartError};
 use tidings_http::Http;
 use tidings_http::token::Tokens;
 use tidings_sse::EventStreams;
 use tidings_type_routes::TypeRoutes;
 use tidings_ws::WebSockets;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,12 +31,24 @@ pub(crate) struct Server {
     engine: Engine,
     shutdown: CancellationToken,
     transports: JoinHandle<anyhow::Result<()>>,
+    /// Listened for before anybody is told that it serves.
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 /// The engine failed while it served.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; start again to recover")]
 pub(crate) struct Failed(Arc<str>);
+
+/// Whether a server could not start or go on because of what the disk said.
+pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
+    error.is::<Failed>()
+        || matches!(
+            error.downcast_ref(),
+            Some(StartError::Log(_) | StartError::Store(StoreError::Database(_)) | StartError::View(_))
+        )
+}
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;
@@ -84,6 +97,7 @@ pub(crate) fn commands_to_try(settings: &Settings, address: SocketAddr) -> Strin
 impl Server {
     /// Starts everything; it serves when this returns.
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let secret = secret::load_or_generate(settings)?;
         let tokens = Tokens::new(&settings.token, &secret)?;
         // The address first: a port that is taken is the most likely mistake, and the quickest to find.
@@ -95,25 +109,30 @@ impl Server {
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
         options.reserve_bytes = settings.reserve_bytes;
+        if !settings.delivery.progress {
+            options.progress_every = None;
+        }
         let engine = Engine::start(options).await?;
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
-        let http: Box<dyn Transport> = Box::new(http.with(WebSockets).with(EventStreams));
+        let http: Box<dyn Transport> = Box::new(
+            http.with_action_base(settings.delivery.action_base.as_deref())
+                .with(WebSockets)
+                .with(EventStreams),
+        );
         let name = http.name();
         let running = http.run(engine.clone(), shutdown.clone());
         let transports = tokio::spawn(async move {
             running.await.map_err(|error| anyhow::anyhow!("the transport {name} failed: {error}"))
         });
-        Ok(Self { address, engine, shutdown, transports })
+        Ok(Self { address, engine, shutdown, transports, terminate, interrupt })
     }
 
     /// Serves until a signal says to stop, or until something fails that cannot be served without.
     pub(crate) async fn until_told(mut self) -> anyhow::Result<()> {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
-            _ = terminate.recv() => self.stop("SIGTERM").await,
-            _ = interrupt.recv() => self.stop("SIGINT").await,
+            _ = self.terminate.recv() => self.stop("SIGTERM").await,
+            _ = self.interrupt.recv() => self.stop("SIGINT").await,
             reason = self.engine.failed() => {
                 // What was being written is not known: nothing may be answered any more, and nothing be drained.
                 tracing::error!(%reason, "stopping at once");

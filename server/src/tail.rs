@@ -74,6 +74,10 @@ fn details(kind: &str, event: &Value, content: &Value) -> String {
             let (users, channels) = (list(&event["users"]), list(&event["channels"]));
             format!("{users}: {channels} (by {})", text(&event["by"]))
         }
+        "Progress" => {
+            let lengths = ["connections", "reached"].map(|name| event[name].as_array().map_or(0, Vec::len));
+            format!("{} new connections, {} places reached", lengths[0], lengths[1])
+        }
         "Started" => format!("version {}", text(&event["version"])),
         _ => {
             let user = text(&event["user"]);

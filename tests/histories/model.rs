@@ -121,6 +121,21 @@ impl Model {
         person
     }
 
+    /// Who would meet what is addressed to channels.
+    pub fn members(&self, channels: &BTreeSet<Channel>) -> BTreeSet<UserId> {
+        let reached = |person: &Person| channels.iter().any(|channel| person.member.contains_key(channel));
+        self.people.iter().filter(|(_, person)| reached(person)).map(|(user, _)| user.clone()).collect()
+    }
+
+    /// Everybody, with what they have read of what is theirs.
+    pub fn all_read(&self) -> BTreeSet<(UserId, NotificationId)> {
+        let read = |person: &Person| -> Vec<NotificationId> {
+            person.items.iter().filter(|item| item.read).map(|item| item.id).collect()
+        };
+        let of = self.people.iter().map(|(user, person)| (user.clone(), read(person)));
+        of.flat_map(|(user, ids)| ids.into_iter().map(move |id| (user.clone(), id))).collect()
+    }
+
     pub fn publish(&mut self, publish: &Publish<'_>) {
         let item = |channels| Item {
             id: publish.id,

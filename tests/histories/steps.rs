@@ -21,7 +21,7 @@ pub fn user(number: usize) -> UserId {
     UserId::new(&format!("user {number}")).unwrap()
 }
 
-fn channel(number: usize) -> Channel {
+pub fn channel(number: usize) -> Channel {
     Channel::new(CHANNELS[number]).unwrap()
 }
 
@@ -97,7 +97,7 @@ fn some(of: usize, most: usize) -> impl Strategy<Value = BTreeSet<usize>> {
     prop::collection::btree_set(0..of, 0..=most)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let publish =
         (some(USERS, 2), some(CHANNELS.len(), 3), some(USERS, 1), 0..KINDS.len(), any::<bool>(), 0..16u8)
             .prop_map(|(users, channels, except, kind, tag, chance)| Step::Publish {

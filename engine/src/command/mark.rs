@@ -121,7 +121,7 @@ impl Engine {
     }
 
     /// Finds where a person meets notifications. All of them are theirs, or the first that is not is named.
-    async fn resolve(
+    pub(super) async fn resolve(
         &self,
         key: &UserKey,
         ids: &[NotificationId],
@@ -150,7 +150,7 @@ impl Engine {
     fn position_of(&self, up_to: &UpTo) -> Result<Position, Error> {
         let position = match up_to {
             UpTo::Position(position) => *position,
-            UpTo::Cursor(cursor) if cursor.epoch == *self.log().epoch() => cursor.position,
+            UpTo::Cursor(cursor) if self.log().epochs().hold(cursor) => cursor.position,
             UpTo::Cursor(_) => {
                 return Err(Error::field("upTo", "expected a cursor of this log, got one of another"));
             }

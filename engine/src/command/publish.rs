@@ -222,7 +222,7 @@ fn receipt(event: &Event, duplicate: bool) -> Option<Receipt> {
     Some(Receipt { id, position: event.position, created_at, deliver_at, duplicate })
 }
 
-fn published(draft: Draft, audience: Audience, publisher: Publisher, now: Timestamp) -> Published {
+pub(crate) fn published(draft: Draft, audience: Audience, publisher: Publisher, now: Timestamp) -> Published {
     let content = Content { title: draft.title, body: draft.body, data: draft.data, action: draft.action };
     let notification = Notification {
         id: NotificationId::now(),

@@ -123,6 +123,8 @@ impl Fact {
             Self::Marked(mark, _) => mark_name(*mark),
             Self::Snoozed(_) => "Snoozed",
             Self::Woken(_) => "Woken",
+            Self::Clicked(_) => "Clicked",
+            Self::Progress(_) => "Progress",
             Self::Unknown(unknown) => &unknown.type_name,
         }
     }
@@ -163,9 +165,10 @@ impl Fact {
             Self::Joined(membership) | Self::Left(membership) => encode(membership),
             Self::Read(read) => encode(read),
             Self::Seen(seen) => encode(seen),
-            Self::Marked(_, marked) => encode(marked),
+            Self::Marked(_, marked) | Self::Clicked(marked) => encode(marked),
             Self::Snoozed(snoozed) => encode(snoozed),
             Self::Woken(woken) => encode(woken),
+            Self::Progress(progress) => encode(progress),
             Self::Unknown(unknown) => unknown.envelope.clone().into_bytes(),
         };
         String::from_utf8(bytes).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
@@ -286,6 +289,8 @@ fn decode_fact(upcasts: &[Upcast], stored: &StoredEvent) -> Result<Fact, serde_j
         "Joined" => serde_json::from_str(envelope).map(Fact::Joined),
         "Left" => serde_json::from_str(envelope).map(Fact::Left),
         "Started" => serde_json::from_str(envelope).map(Fact::Started),
+        "Clicked" => serde_json::from_str(envelope).map(Fact::Clicked),
+        "Progress" => serde_json::from_str(envelope).map(Fact::Progress),
         "Unread" => marked(Mark::Unread),
         "Archived" => marked(Mark::Archived),
         "Unarchived" => marked(Mark::Unarchived),
@@ -408,8 +413,8 @@ mod tests {
     fn there_is_a_golden_event_of_every_type() {
         let types: std::collections::BTreeSet<String> =
             GOLDEN.lines().map(|line| stored(line).type_name).collect();
-        let known = "Archived Deleted Joined Left NotificationPublished Pinned Read Retracted ScheduleCancelled \
-                     Scheduled Seen Snoozed Started Unarchived Unpinned Unread Updated Woken";
+        let known = "Archived Clicked Deleted Joined Left NotificationPublished Pinned Progress Read Retracted \
+                     ScheduleCancelled Scheduled Seen Snoozed Started Unarchived Unpinned Unread Updated Woken";
         assert_eq!(types.into_iter().collect::<Vec<_>>(), known.split_whitespace().collect::<Vec<_>>());
     }
 

@@ -15,7 +15,7 @@ use super::person::{OwnStream, Person};
 use super::reading::{NONE, Offsets, Reading};
 use super::stream::{SharedStream, SharedStreams};
 use super::timers::{Timer, TimerChange};
-use crate::event::{Addressed, Event, Fact, Selection};
+use crate::event::{Addressed, Entry, Event, Fact, Selection};
 use crate::names::{Channel, CollapseKey, Tenant, UserId, UserKey};
 use crate::notification::NotificationId;
 use crate::position::{Offset, Position, StreamId};
@@ -59,8 +59,17 @@ pub(super) struct Changes {
     pub(super) heard: Vec<(UserKey, Position)>,
     pub(super) memberships: BTreeSet<(UserKey, Channel)>,
     pub(super) readings: BTreeSet<(UserKey, StreamId)>,
+    /// Thrown away and begun anew within this batch, so that they follow from the membership: no row of theirs stays,
+    /// however the events fell into batches.
+    pub(super) begun_anew: BTreeSet<(UserKey, StreamId)>,
     /// Entries of this batch, which the view does not have yet.
-    entries: Vec<(StreamId, Position, Offset)>,
+    entries: HashMap<StreamId, Vec<(Position, Offset)>>,
+}
+
+impl Changes {
+    fn add_entry(&mut self, entry: Entry, position: Position) {
+        self.entries.entry(entry.stream).or_default().push((position, entry.offset));
+    }
 }
 
 /// The newest notification of a stream with a collapse key.
@@ -180,6 +189,12 @@ impl Fold {
         }
     }
 
+    /// Those who are connected, and by how many connections.
+    pub(super) fn connected(&self) -> Vec<(UserKey, usize)> {
+        let connected = self.people.iter().filter(|(_, kept)| kept.pins > 0);
+        connected.map(|(key, kept)| (key.clone(), kept.pins)).collect()
+    }
+
     /// Forgets people unused for longest, once there are more than `most` in memory who are not connected. What they have
     /// is in the view.
     pub(super) fn forget(&mut self, most: usize) {
@@ -297,7 +312,7 @@ impl Fold {
                 }
                 effects.push(Effect::Changed(key, event.clone()));
             }
-            Fact::Started(_) | Fact::Unknown(_) => {}
+            Fact::Started(_) | Fact::Clicked(_) | Fact::Progress(_) | Fact::Unknown(_) => {}
         }
         self.position = event.position;
         Ok(())
@@ -311,11 +326,11 @@ impl Fold {
         if let Some((channels, entry)) = addressed.shared_entry() {
             self.shared.advance(tenant, channels, entry.stream, entry.offset, event.position);
             changes.shared.insert(entry.stream);
-            changes.entries.push((entry.stream, event.position, entry.offset));
+            changes.add_entry(entry, event.position);
         }
         for (user, entry) in addressed.own_entries() {
             let key = UserKey { tenant: tenant.clone(), user: user.clone() };
-            changes.entries.push((entry.stream, event.position, entry.offset));
+            changes.add_entry(entry, event.position);
             self.address(&key, entry.stream, entry.offset, event.position, changes);
         }
         let Some((_, entry)) = addressed.shared_entry() else { return };
@@ -442,6 +457,7 @@ pub(super) fn streams_of<'a>(
 
 /// A stream's rank at a position, if that lies within this batch.
 fn rank_within(changes: &Changes, id: StreamId, at: Position) -> Option<Offset> {
-    let entries = changes.entries.iter().filter(|(stream, position, _)| *stream == id && *position <= at);
-    entries.map(|(_, _, offset)| *offset).max()
+    let entries = changes.entries.get(&id)?;
+    let until = entries.partition_point(|(position, _)| *position <= at);
+    entries.get(until.checked_sub(1)?).map(|(_, offset)| *offset)
 }

@@ -8,18 +8,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteSynchronous;
-
 use super::fold::{Changes, Effect, Fold};
 use super::page::Snapshot;
 use super::{load, timers, view};
+use crate::epochs::Epochs;
 use crate::event::Events;
-use crate::log::{Log, TailError};
+use crate::log::TailError;
 use crate::names::{Channel, UserKey};
 use crate::position::{Position, StreamId};
 use crate::resume::Viewer;
-use crate::sqlite::{Connection, on_thread, writing};
+use crate::sqlite::{Connection, remove_database};
 
 /// People kept in memory who are not connected: a few hundred bytes each, more for those with many exceptions.
 const PEOPLE_KEPT: usize = 50_000;
@@ -43,12 +41,21 @@ pub enum ViewError {
         /// Why.
         error: std::io::Error,
     },
+    /// What was built is not sound.
+    #[error("the inbox view that was built is damaged: {0}")]
+    Built(String),
+    /// It cannot be replaced while another process reads it.
+    #[error("the inbox view is being read by another process, such as `tidings check`")]
+    Read,
     /// Its thread cannot be set up.
     #[error("the inbox view's thread cannot be set up: {0}")]
     Thread(std::io::Error),
     /// The log cannot be followed.
     #[error(transparent)]
     Tail(#[from] TailError),
+    /// The disk has no room for what is to be written.
+    #[error("the disk has no room for the inbox view")]
+    NoRoom,
     /// The thread of the view is gone.
     #[error("the inbox view is closed")]
     Closed,
@@ -92,7 +99,7 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 
 /// Removes a view, so that the next start builds it anew.
 pub(crate) fn discard(data: &Path) -> Result<(), ViewError> {
-    remove(&path_in(data))
+    remove_database(&path_in(data)).map_err(|(path, error)| ViewError::File { path, error })
 }
 
 /// A fold that many read and one thread writes.
@@ -113,6 +120,7 @@ impl SharedFold {
 /// The fold and the view it is kept in.
 pub(crate) struct Projection<'c> {
     connection: &'c Connection,
+    epochs: Epochs,
     fold: SharedFold,
     people_kept: usize,
     /// Whether a batch waits to be written, so that memory alone has what it changed.
@@ -134,16 +142,24 @@ impl Folded {
 
 impl<'c> Projection<'c> {
     /// Loads what has to be in memory from a view.
-    pub(crate) fn load(connection: &'c Connection, fold: SharedFold) -> Result<Self, ViewError> {
+    pub(crate) fn load(
+        connection: &'c Connection,
+        epochs: Epochs,
+        fold: SharedFold,
+    ) -> Result<Self, ViewError> {
         let position = view::checkpoint(connection).map_or(Position(0), |checkpoint| checkpoint.position);
         *fold.write() = Fold::loaded(position, view::load_shared_streams(connection)?);
-        Ok(Self { connection, fold, people_kept: PEOPLE_KEPT, is_behind: Cell::new(false) })
+        Ok(Self { connection, epochs, fold, people_kept: PEOPLE_KEPT, is_behind: Cell::new(false) })
     }
 
     /// Keeps fewer people in memory, so that tests meet those who were forgotten.
     pub(crate) fn keeping(mut self, people: usize) -> Self {
         self.people_kept = people;
         self
+    }
+
+    pub(crate) fn people_kept(&self) -> usize {
+        self.people_kept
     }
 
     pub(crate) fn fold(&self) -> RwLockReadGuard<'_, Fold> {
@@ -164,7 +180,8 @@ impl<'c> Projection<'c> {
     /// Writes a batch, with its checkpoint, in one transaction.
     pub(crate) fn write(&self, folded: &Folded) -> Result<(), ViewError> {
         self.is_behind.set(true);
-        view::write(self.connection, &self.fold.read(), &folded.changes, &folded.effects)?;
+        let reached = self.epochs.cursor(self.fold.read().position());
+        view::write(self.connection, &self.fold.read(), &reached, &folded.changes, &folded.effects)?;
         self.is_behind.set(false);
         self.forget();
         Ok(())
@@ -222,6 +239,26 @@ impl<'c> Projection<'c> {
         Ok(Viewer { snapshot, watches, watched_streams })
     }
 
+    /// Takes the place of a projection at the same position, whose fold others read: those who are connected are in memory.
+    /// Those of them that are not what they were there.
+    pub(crate) fn take_place_of(mut self, theirs: SharedFold) -> Result<(Self, Vec<UserKey>), ViewError> {
+        let connected = theirs.read().connected();
+        self.bring(connected.iter().map(|(key, _)| key.clone()))?;
+        let mut changed = Vec::new();
+        {
+            let (mut mine, mut theirs) = (self.fold.write(), theirs.write());
+            for (key, pins) in connected {
+                if mine.person(&key) != theirs.person(&key) {
+                    changed.push(key.clone());
+                }
+                (0..pins).for_each(|_| mine.pin(&key));
+            }
+            std::mem::swap(&mut *mine, &mut *theirs);
+        }
+        self.fold = theirs;
+        Ok((self, changed))
+    }
+
     /// Keeps a person in memory while a connection of theirs is open.
     pub(crate) fn pin(&self, key: &UserKey) -> Result<(), ViewError> {
         self.bring(std::iter::once(key.clone()))?;
@@ -237,70 +274,4 @@ impl<'c> Projection<'c> {
 /// Where the view lies within a data directory.
 pub(crate) fn path_in(data: &Path) -> PathBuf {
     data.join("inbox.db")
-}
-
-/// Makes sure that the view in `data` can be used with this log: rebuilds it when it is missing, of another version or
-/// of another log, or when `anew`. `progress` is told how far a rebuild has come.
-pub(crate) async fn ensure_view(
-    data: &Path,
-    log: &Log,
-    anew: bool,
-    progress: impl FnMut(Position) + Send + 'static,
-) -> Result<(), ViewError> {
-    let path = path_in(data);
-    if !anew && path.exists() && is_usable(&path, log).await {
-        return Ok(());
-    }
-    tracing::info!(view = %path.display(), head = %log.head(), "rebuilding the inbox view");
-    let building = data.join("inbox.building.db");
-    remove(&building)?;
-    build(&building, log, progress).await?;
-    remove(&path)?;
-    std::fs::rename(&building, &path).map_err(|error| ViewError::File { path, error })
-}
-
-async fn is_usable(path: &Path, log: &Log) -> bool {
-    let Ok(connection) = writing(path, SqliteSynchronous::Normal).connect().await else {
-        return false;
-    };
-    let thread = on_thread("tidings-view-check", connection, view::checkpoint);
-    let Ok(Some(checkpoint)) = thread.ended().await else { return false };
-    checkpoint.epoch == *log.epoch() && checkpoint.position <= log.head()
-}
-
-/// Builds a view up to the head of the log, as it is now.
-async fn build(
-    path: &Path,
-    log: &Log,
-    mut progress: impl FnMut(Position) + Send + 'static,
-) -> Result<(), ViewError> {
-    let connection = writing(path, SqliteSynchronous::Normal).connect().await?;
-    let (mut tail, head, epoch) = (log.tail(Position(0)), log.head(), log.epoch().clone());
-    let runtime = tokio::runtime::Handle::current();
-    let thread = on_thread("tidings-rebuild", connection, move |connection| -> Result<(), ViewError> {
-        view::create(connection, &epoch)?;
-        let projection = Projection::load(connection, SharedFold::default())?;
-        while tail.position() < head {
-            let folded = projection.apply(&runtime.block_on(tail.next())?)?;
-            projection.write(&folded)?;
-            progress(tail.position());
-        }
-        Ok(())
-    });
-    thread.ended().await.unwrap_or(Err(ViewError::Closed))
-}
-
-/// Removes a database file and what SQLite keeps beside it.
-fn remove(path: &Path) -> Result<(), ViewError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ViewError::File { path: file.into(), error });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

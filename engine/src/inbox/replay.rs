@@ -37,10 +37,11 @@ impl Replay {
     pub async fn begin(file: &Path, log: &Log, people_kept: usize) -> Result<Self, ViewError> {
         let connection = writing(file, SqliteSynchronous::Normal).connect().await?;
         let (jobs, queue) = flume::bounded::<Job>(1);
-        let (epoch, tail) = (log.epoch().clone(), log.tail(Position(0)));
+        let (epochs, tail) = (log.epochs().clone(), log.tail(Position(0)));
         on_thread("tidings-replay", connection, move |connection| -> Result<(), ViewError> {
-            view::create(connection, &epoch)?;
-            let projection = Projection::load(connection, SharedFold::default())?.keeping(people_kept);
+            view::create(connection, &epochs.cursor(Position(0)))?;
+            let projection =
+                Projection::load(connection, epochs, SharedFold::default())?.keeping(people_kept);
             let mut state = State { connection, projection, tail, ahead: Vec::new() };
             for job in queue {
                 job(&mut state);

@@ -18,7 +18,8 @@ use crate::sqlite::Connection;
 pub(crate) struct Timer {
     /// When, in milliseconds since 1970.
     pub(crate) due: i64,
-    /// The event that set it. Of timers with the same time, the one that was set first is first.
+    /// The event that set it. Of timers with the same time, the one that was set first is first; of those that one event
+    /// set, the one of the lower stream and offset.
     pub(crate) position: Position,
     pub(crate) tenant: Tenant,
     /// The notification.
@@ -41,6 +42,8 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(super) enum TimerChange {
     Set(Timer),
+    /// Of a notification that was published here.
+    SetExpiry(Timer, Position),
     VoidPublication(NotificationId),
     VoidExpiry(NotificationId),
     /// For one person.
@@ -96,6 +99,12 @@ pub(super) fn write(connection: &Connection, changes: &[TimerChange]) -> rusqlit
     for change in changes {
         match change {
             TimerChange::Set(timer) => insert(connection, timer)?,
+            TimerChange::SetExpiry(timer, published_at) => {
+                // What was taken back in the same moment as it was updated does not expire.
+                if !is_retracted(connection, *published_at)? {
+                    insert(connection, timer)?;
+                }
+            }
             TimerChange::VoidPublication(id) => void(connection, PUBLISH, id)?,
             TimerChange::VoidExpiry(id) => void(connection, EXPIRE, id)?,
             TimerChange::VoidWake(key, stream, offset) => {
@@ -114,7 +123,7 @@ pub(super) fn write(connection: &Connection, changes: &[TimerChange]) -> rusqlit
 }
 
 fn insert(connection: &Connection, timer: &Timer) -> rusqlite::Result<()> {
-    let (mut user, mut entry, mut key, mut publisher) = (None, None, None, None);
+    let (mut user, mut entry, mut key, mut publisher) = (None, (0, 0), None, None);
     let action = match &timer.action {
         Action::Publish { publisher: by, key: given } => {
             (publisher, key) = (Some(by.as_str()), given.as_ref().map(IdempotencyKey::as_str));
@@ -122,7 +131,7 @@ fn insert(connection: &Connection, timer: &Timer) -> rusqlite::Result<()> {
         }
         Action::Expire => EXPIRE,
         Action::Wake { user: whose, stream, offset } => {
-            (user, entry) = (Some(whose.as_str()), Some((stream.sql(), offset.sql())));
+            (user, entry) = (Some(whose.as_str()), (stream.sql(), offset.sql()));
             WAKE
         }
     };
@@ -133,12 +142,17 @@ fn insert(connection: &Connection, timer: &Timer) -> rusqlite::Result<()> {
         timer.id.as_bytes(),
         action,
         user,
-        entry.map(|(stream, _)| stream),
-        entry.map(|(_, offset)| offset),
+        entry.0,
+        entry.1,
         publisher,
         key,
     ])?;
     Ok(())
+}
+
+fn is_retracted(connection: &Connection, published_at: Position) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM notifications WHERE position = ?1 AND retracted IS NOT NULL)";
+    connection.prepare_cached(sql)?.query_row([published_at.sql()], |row| row.get(0))
 }
 
 fn void(connection: &Connection, action: &str, id: &NotificationId) -> rusqlite::Result<()> {

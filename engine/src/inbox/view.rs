@@ -2,6 +2,9 @@
 //!
 //! Loads and stores, decides nothing. Everything a batch changed is written in one transaction with its checkpoint.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::fold::{Changes, Effect, Fold, Newest, Written};
@@ -11,35 +14,40 @@ use super::{concerns, timers};
 use crate::event::{Event, Fact};
 use crate::names::{Channel, CollapseKey, Tenant, UserId, UserKey};
 use crate::notification::{Notification, NotificationId, encode};
-use crate::position::{Epoch, Offset, Position, StreamId};
-use crate::sqlite::Connection;
+use crate::position::{Cursor, Epoch, Offset, Position, StreamId};
+use crate::sqlite::{Connection, commit};
 
 /// Of the schema and of the fold. A view of another version is rebuilt.
 const VERSION: i64 = 3;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 
-/// How far a view has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Checkpoint {
-    pub(super) epoch: Epoch,
-    pub(super) position: Position,
+/// Makes an empty view, which has come as far as `start`.
+pub(super) fn create(connection: &Connection, start: &Cursor) -> rusqlite::Result<()> {
+    create_tables(connection, start)?;
+    create_late_indexes(connection)
 }
 
-/// Makes the tables of an empty view.
-pub(super) fn create(connection: &Connection, epoch: &Epoch) -> rusqlite::Result<()> {
+/// What is only needed to read a view: made at once at the end of a long rebuild, which costs less than row by row.
+pub(super) fn create_late_indexes(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(include_str!("sql/late_indexes.sql"))
+}
+
+/// Makes the tables of an empty view, with what is needed to write it.
+pub(super) fn create_tables(connection: &Connection, start: &Cursor) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
-    transaction.execute("INSERT INTO checkpoint VALUES (1, ?1, ?2, 0)", params![VERSION, epoch.as_str()])?;
-    transaction.commit()
+    let place = params![VERSION, start.epoch.as_str(), start.position.sql()];
+    transaction.execute("INSERT INTO checkpoint VALUES (1, ?1, ?2, ?3)", place)?;
+    commit(transaction)
 }
 
 /// How far the view has come; `None` when it is not a view of this version.
-pub(super) fn checkpoint(connection: &Connection) -> Option<Checkpoint> {
+pub(crate) fn checkpoint(connection: &Connection) -> Option<Cursor> {
     let row = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
         let epoch: String = row.get(1)?;
         let position = Position::from_sql(row.get(2)?);
-        Ok((row.get::<_, i64>(0)?, Checkpoint { epoch: Epoch::from_stored(&epoch), position }))
+        Ok((row.get::<_, i64>(0)?, Cursor { epoch: Epoch::from_stored(&epoch), position }))
     });
     // Whatever else is in the file, it cannot be used: a rebuild is always possible.
     row.ok().filter(|(version, _)| *version == VERSION).map(|(_, checkpoint)| checkpoint)
@@ -71,7 +79,7 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(column: usize, text: &str) ->
     serde_json::from_str(text).map_err(|error| damaged(column, error))
 }
 
-pub(super) fn damaged(
+pub(crate) fn damaged(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {
@@ -116,17 +124,16 @@ pub(super) fn rank(
     Ok(Offset::from_sql(offset.unwrap_or(0)))
 }
 
-/// Writes what a batch changed, up to and including the fold's position.
+/// Writes what a batch changed, up to and including the fold's position, which is `reached`.
 pub(super) fn write(
     connection: &Connection,
     fold: &Fold,
+    reached: &Cursor,
     changes: &Changes,
     effects: &[Effect],
 ) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    for event in &changes.published {
-        write_notification(&transaction, event)?;
-    }
+    write_notifications(&transaction, &changes.published)?;
     for event in &changes.changed {
         write_change(&transaction, event)?;
     }
@@ -153,40 +160,46 @@ pub(super) fn write(
     for (key, channel) in &changes.memberships {
         write_membership(&transaction, fold, key, channel)?;
     }
+    for (key, stream) in &changes.begun_anew {
+        delete_reading(&transaction, key, *stream)?;
+    }
     for (key, stream) in &changes.readings {
         write_reading(&transaction, fold, key, *stream)?;
     }
-    transaction.prepare_cached("UPDATE checkpoint SET position = ?1")?.execute([fold.position().sql()])?;
-    transaction.commit()
+    let mut checkpoint = transaction.prepare_cached("UPDATE checkpoint SET epoch = ?1, position = ?2")?;
+    checkpoint.execute(params![reached.epoch.as_str(), reached.position.sql()])?;
+    drop(checkpoint);
+    commit(transaction)
 }
 
-fn write_notification(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
-    let (Some(published), Some(addressed)) = (event.published(), event.addressed()) else { return Ok(()) };
-    let (notification, position) = (&published.notification, event.position.sql());
-    let shared = addressed.shared_entry().map(|(_, entry)| entry.stream.sql());
-    let tags = tags_of(notification);
-    let document = std::str::from_utf8(event.document()).unwrap_or_default();
-    connection.prepare_cached(include_str!("sql/insert_notification.sql"))?.execute(params![
-        position,
-        event.tenant.as_str(),
-        notification.id.as_bytes(),
-        tags,
-        shared,
-        document
-    ])?;
+/// A statement each for all of them, the entries in the order of their key, and each stream's head once.
+fn write_notifications(connection: &Connection, published: &[Arc<Event>]) -> rusqlite::Result<()> {
+    let (mut entries, mut own_streams) = (Vec::with_capacity(published.len()), BTreeMap::new());
+    let mut insert = connection.prepare_cached(include_str!("sql/insert_notification.sql"))?;
+    for event in published {
+        let (Some(published), Some(addressed)) = (event.published(), event.addressed()) else { continue };
+        let (notification, position) = (&published.notification, event.position.sql());
+        let shared = addressed.shared_entry().map(|(_, entry)| entry.stream.sql());
+        let tags = tags_of(notification);
+        let document = std::str::from_utf8(event.document()).unwrap_or_default();
+        let (tenant, id) = (event.tenant.as_str(), notification.id.as_bytes());
+        insert.execute(params![position, tenant, id, tags, shared, document])?;
+        let kind = notification.kind.as_str();
+        entries.extend(event.entries.iter().map(|entry| (entry.stream, entry.offset, position, kind)));
+        for (user, entry) in addressed.own_entries() {
+            let first = own_streams.get(&entry.stream).map_or(position, |(_, _, _, first, _)| *first);
+            let stream = (tenant, user.as_str(), entry.offset, first, position);
+            own_streams.insert(entry.stream, stream);
+        }
+    }
+    entries.sort_unstable();
     let mut insert = connection.prepare_cached(include_str!("sql/insert_entry.sql"))?;
-    for entry in &event.entries {
-        insert.execute(params![
-            entry.stream.sql(),
-            entry.offset.sql(),
-            position,
-            notification.kind.as_str()
-        ])?;
+    for (stream, offset, position, kind) in entries {
+        insert.execute(params![stream.sql(), offset.sql(), position, kind])?;
     }
     let mut upsert = connection.prepare_cached(include_str!("sql/upsert_own_stream.sql"))?;
-    for (user, entry) in addressed.own_entries() {
-        let (tenant, head) = (event.tenant.as_str(), entry.offset.sql());
-        upsert.execute(params![entry.stream.sql(), tenant, user.as_str(), head, position])?;
+    for (stream, (tenant, user, head, first, last)) in own_streams {
+        upsert.execute(params![stream.sql(), tenant, user, head.sql(), first, last])?;
     }
     Ok(())
 }
@@ -274,9 +287,7 @@ fn write_reading(
 ) -> rusqlite::Result<()> {
     let (tenant, user) = (key.tenant.as_str(), key.user.as_str());
     let Some(reading) = fold.person(key).and_then(|person| person.readings.get(&stream)) else {
-        let sql = "DELETE FROM readings WHERE tenant = ?1 AND user = ?2 AND stream = ?3";
-        connection.prepare_cached(sql)?.execute(params![tenant, user, stream.sql()])?;
-        return Ok(());
+        return delete_reading(connection, key, stream);
     };
     let snoozed = reading.snoozed.iter().map(|(offset, snooze)| (offset.0, snooze.until, snooze.at.0));
     connection.prepare_cached(include_str!("sql/upsert_reading.sql"))?.execute(params![
@@ -303,6 +314,12 @@ fn list<T: serde::Serialize>(items: impl Iterator<Item = T>) -> Option<String> {
     (!items.is_empty()).then(|| text(encode(&items)))
 }
 
+fn delete_reading(connection: &Connection, key: &UserKey, stream: StreamId) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM readings WHERE tenant = ?1 AND user = ?2 AND stream = ?3";
+    let reading = params![key.tenant.as_str(), key.user.as_str(), stream.sql()];
+    connection.prepare_cached(sql)?.execute(reading).map(drop)
+}
+
 fn blob(offsets: &Offsets) -> Option<Vec<u8>> {
     if offsets.is_empty() {
         return None;
@@ -316,6 +333,19 @@ fn blob(offsets: &Offsets) -> Option<Vec<u8>> {
 
 pub(super) fn text(json: Vec<u8>) -> String {
     String::from_utf8(json).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
+}
+
+/// Where a notification's action leads, as it is now, unless it was taken back.
+pub(crate) fn action_url(
+    connection: &Connection,
+    tenant: &Tenant,
+    id: &NotificationId,
+) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT document ->> '$.action.url' FROM notifications
+        WHERE id = ?1 AND tenant = ?2 AND retracted IS NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let url = statement.query_row(params![id.as_bytes(), tenant.as_str()], |row| row.get(0));
+    Ok(url.optional()?.flatten())
 }
 
 /// Where a notification was published, unless it was taken back.

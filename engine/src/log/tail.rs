@@ -46,6 +46,16 @@ impl Tail {
         self.after
     }
 
+    /// Goes on after another position, which the log has reached.
+    pub(crate) fn rewind(&mut self, after: Position) {
+        self.after = after;
+    }
+
+    /// How far the log goes now.
+    pub(crate) fn head(&self) -> Position {
+        *self.head.borrow()
+    }
+
     /// The next events, at least one; waits until there is one. Those of one commit come together as far as the bound
     /// of a batch allows. May be dropped and called again.
     ///

@@ -1,12 +1,14 @@
 //! Opening subscriptions and bringing them forward: what the projector has at hand at once, the rest from the view's
 //! index and the log, a bounded page at a time.
 
+use crate::deliveries::{Beginning, Track};
 use crate::delivery::Message;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::hub::{SubscriberId, Subscription};
 use crate::inbox::{Missed, effect_for, missed};
 use crate::limits;
+use crate::names::DeviceName;
 use crate::position::Position;
 use crate::projector::{From, Next, Opened, Request};
 use crate::resume::{Gathering, POSITIONS_AT_ONCE, Reset, Resume, Resumed, Viewer};
@@ -18,7 +20,9 @@ impl Engine {
         &self,
         subscription: Subscription,
         resume: Option<Resume>,
+        device: Option<DeviceName>,
     ) -> Result<Subscriber, Error> {
+        let (key, transport) = (subscription.key.clone(), subscription.transport);
         let (mut from, mut resumed) = (From::Now, None);
         if let Some(resume) = &resume {
             resumed = Some(self.judge(resume));
@@ -45,18 +49,33 @@ impl Engine {
                 advance
             }
         };
+        let is_of_this_log = |resume: &&Resume| self.judge(resume) == Resumed::Continued;
+        let had = resume.as_ref().filter(is_of_this_log).map(|resume| resume.cursor.position);
         let position = match (resumed, resume) {
             (Some(Resumed::Continued), Some(resume)) => resume.cursor.position,
             _ => advance.position,
         };
         let cursor = self.log().cursor(position);
-        let hello = Hello { channels, watching, cursor, counts, resume: resumed };
+        let is_named = device.is_some();
+        let device = device.unwrap_or_else(|| self.name_connection(registration.id));
+        let track = self.reports().map(|reports| {
+            // Nobody else has the name of a connection: it can have had nothing.
+            let had = had.filter(|_| is_named);
+            let (device, from, began) = (device.clone(), position, counts.position);
+            Track::begin(reports.clone(), Beginning { key, device, transport, from, began, had, is_named })
+        });
+        let hello = Hello { device, channels, watching, cursor, counts, resume: resumed };
         let folded = self.projector().folded.clone();
-        Ok(Subscriber::new(registration, self.downgrade(), hello, folded, advance))
+        Ok(Subscriber::new(registration, self.downgrade(), hello, folded, advance, track))
+    }
+
+    /// What a device is called whose client does not say: no other connection to this log ever has the same name.
+    fn name_connection(&self, id: SubscriberId) -> DeviceName {
+        DeviceName::stored(&format!("connection-{}-{id}", self.run()))
     }
 
     fn judge(&self, resume: &Resume) -> Resumed {
-        if resume.cursor.epoch != *self.log().epoch() {
+        if !self.log().epochs().hold(&resume.cursor) {
             Resumed::Reset(Reset::HistoryChanged)
         } else if resume.cursor.position > self.log().head() {
             Resumed::Reset(Reset::CursorAhead)

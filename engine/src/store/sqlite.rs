@@ -1,6 +1,10 @@
 //! The event store on SQLite: embedded, no set-up, one file.
 //!
-//! One connection writes, in transactions that fsync; others only read. Numbers come from SQL inside the append.
+//! One connection writes, in transactions that fsync; others only read. Numbers come from SQL inside the append. Every row
+//! of an event carries a checksum, and one that does not fit is an error, never an event.
+
+mod checksum;
+mod inspect;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +22,14 @@ use super::{
     AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, NewEvent, StoreError, StoredEvent,
     StreamName,
 };
+use crate::epochs::Epochs;
 use crate::event::Entry;
 use crate::names::Tenant;
 use crate::position::{Epoch, Offset, Position, StreamId};
-use crate::sqlite::{Closed, Connection, Database, reading, writing};
+use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
+
+use checksum::EventRow;
+pub(crate) use inspect::{inspect, integrity};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -33,12 +41,15 @@ pub const KEYS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// Keys forgotten at a time, so that no append waits for long. While there are more, every append forgets as many.
 const FORGET_AT_ONCE: usize = 500;
+/// Epochs kept: one a start. Whoever was away for more starts than these has to reset.
+const EPOCHS_KEPT: i64 = 4_096;
 /// Bytes of events read at a time, roughly.
 const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// The event log in a SQLite file.
 pub struct SqliteStore {
-    writer: Database,
+    /// `None` for one that is only read.
+    writer: Option<Database>,
     readers: Database,
     /// When no more old keys were found.
     forgot_at: Arc<AtomicI64>,
@@ -57,7 +68,17 @@ impl SqliteStore {
         let writer = Database::open("tidings-log", &options, 1).await?;
         writer.call(prepare).await??;
         let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
-        Ok(Self { writer, readers, forgot_at: Arc::default() })
+        Ok(Self { writer: Some(writer), readers, forgot_at: Arc::default() })
+    }
+
+    /// Opens a log that is there, to read it: another process may go on appending. Its tables have to be of this version.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or is no log of this version.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
+        readers.call(require_this_version).await??;
+        Ok(Self { writer: None, readers, forgot_at: Arc::default() })
     }
 
     /// When the keys of this moment are too old, if it is time to look.
@@ -68,10 +89,9 @@ impl SqliteStore {
     }
 }
 
-/// Gives a new log its epoch, and makes sure that a commit is an fsync.
+/// Makes sure that a commit is an fsync, and begins an epoch: what was given from here on is told from what may have been
+/// lost.
 fn prepare(connection: &Connection) -> Result<(), StoreError> {
-    let epoch = Epoch::random();
-    connection.execute("INSERT INTO head VALUES (1, ?1, 0) ON CONFLICT DO NOTHING", [epoch.as_str()])?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if synchronous < 2 {
         return Err(StoreError::NotDurable { expected: "synchronous=FULL", found: synchronous.to_string() });
@@ -80,7 +100,31 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     if journal != "wal" {
         return Err(StoreError::NotDurable { expected: "journal_mode=wal", found: journal });
     }
+    sync_what_was_recovered(connection)?;
+    begin_epoch(connection).map_err(|error| full_or(error, connection))
+}
+
+/// What is given from here on is told from what may have been lost.
+fn begin_epoch(connection: &Connection) -> Result<(), StoreError> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    transaction.execute("INSERT INTO head VALUES (1, 0) ON CONFLICT DO NOTHING", [])?;
+    transaction.execute(include_str!("sqlite/begin_epoch.sql"), [Epoch::random().as_str()])?;
+    transaction.execute(include_str!("sqlite/forget_epochs.sql"), [EPOCHS_KEPT])?;
+    commit(transaction)?;
     Ok(())
+}
+
+/// Folds what an earlier process left in the WAL into the file, and syncs it. It was read from memory, and after an fsync
+/// that failed the disk may never have had it: written anew it is synced, or the error is seen, before anything is built
+/// on it.
+fn sync_what_was_recovered(connection: &Connection) -> Result<(), StoreError> {
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!("the disk has no room to fold the write-ahead log into the event log");
+            Ok(())
+        }
+        folded => Ok(folded?),
+    }
 }
 
 impl EventStore for SqliteStore {
@@ -95,7 +139,7 @@ impl EventStore for SqliteStore {
                 }
                 Ok(outcomes)
             };
-            self.writer.call(job).await?
+            self.writer.as_ref().ok_or(StoreError::Closed)?.call(job).await?
         }
         .boxed()
     }
@@ -147,7 +191,7 @@ impl EventStore for SqliteStore {
                 let mut statement = connection.prepare_cached(include_str!("sqlite/read_stream.sql"))?;
                 let arguments = params![tenant.as_str(), name, after.sql(), limit as i64];
                 let rows = statement.query_and_then(arguments, |row| {
-                    let offset = Offset::from_sql(row.get(8)?);
+                    let offset = Offset::from_sql(row.get(10)?);
                     Ok((offset, stored_event(row)?))
                 })?;
                 rows.collect()
@@ -171,14 +215,7 @@ impl EventStore for SqliteStore {
 
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>> {
         async move {
-            let job = |connection: &Connection| {
-                let mut statement = connection.prepare_cached("SELECT epoch, position FROM head")?;
-                let head = statement.query_row([], |row| {
-                    let epoch: String = row.get(0)?;
-                    Ok(Head { epoch: Epoch::from_stored(&epoch), position: Position::from_sql(row.get(1)?) })
-                });
-                Ok(head?)
-            };
+            let job = |connection: &Connection| head(connection);
             self.readers.call(job).await?
         }
         .boxed()
@@ -199,6 +236,28 @@ fn full_or(error: StoreError, connection: &Connection) -> StoreError {
     }
 }
 
+/// Reading does not bring tables up to date.
+fn require_this_version(connection: &Connection) -> Result<(), StoreError> {
+    let expected = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let sql = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+    let found: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    if found == expected { Ok(()) } else { Err(StoreError::OtherVersion { expected, found }) }
+}
+
+fn head(connection: &Connection) -> Result<Head, StoreError> {
+    // In this order: whatever is appended meanwhile is of the last epoch.
+    let mut statement = connection.prepare_cached("SELECT first, epoch FROM epochs ORDER BY first")?;
+    let began = statement.query_map([], |row| {
+        let epoch: String = row.get(1)?;
+        Ok((Position::from_sql(row.get(0)?), Epoch::from_stored(&epoch)))
+    })?;
+    let epochs = Epochs::new(began.collect::<Result<Vec<_>, _>>()?);
+    let epochs = epochs.map_err(|error| StoreError::Other(error.into()))?;
+    let mut statement = connection.prepare_cached("SELECT position FROM head")?;
+    let position = statement.query_row([], |row| row.get(0)).map(Position::from_sql)?;
+    Ok(Head { epochs, position })
+}
+
 fn append(
     connection: &Connection,
     items: &[AppendItem],
@@ -217,7 +276,7 @@ fn append(
         let mut forget = transaction.prepare_cached(include_str!("sqlite/forget_keys.sql"))?;
         forgotten = forget.execute(params![before, FORGET_AT_ONCE as i64])?;
     }
-    transaction.commit()?; // fsync before anybody is answered: promise 1
+    commit(transaction)?; // fsync before anybody is answered: promise 1
     Ok((outcomes, forgotten))
 }
 
@@ -285,19 +344,32 @@ fn append_event(
     for stream in &event.streams {
         entries.push(number_in_stream(connection, tenant, stream, position)?);
     }
-    connection.prepare_cached(include_str!("sqlite/insert_event.sql"))?.execute(params![
+    let entries_json = entries_to_json(&entries);
+    let row = EventRow {
         position,
-        tenant.as_str(),
-        event.type_name,
-        event.version,
-        event.recorded_at.as_millisecond(),
-        event.envelope,
-        entries_to_json(&entries),
+        tenant: tenant.as_str(),
+        type_name: &event.type_name,
+        version: event.version,
+        recorded_at: event.recorded_at.as_millisecond(),
+        envelope: &event.envelope,
+        entries: entries_json.as_deref(),
+    };
+    connection.prepare_cached(include_str!("sqlite/insert_event.sql"))?.execute(params![
+        row.position,
+        row.tenant,
+        row.type_name,
+        row.version,
+        row.recorded_at,
+        row.envelope,
+        row.entries,
+        row.checksum(),
     ])?;
     if let Some(payload) = &event.payload {
-        connection
-            .prepare_cached(include_str!("sqlite/insert_payload.sql"))?
-            .execute(params![position, payload])?;
+        connection.prepare_cached(include_str!("sqlite/insert_payload.sql"))?.execute(params![
+            position,
+            payload,
+            checksum::of_payload(position, payload)
+        ])?;
     }
     Ok(entries)
 }
@@ -321,25 +393,51 @@ fn entries_to_json(entries: &[Entry]) -> Option<String> {
 }
 
 fn stored_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
-    let position = Position::from_sql(row.get(0)?);
-    let corrupt = |reason: String| StoreError::Corrupt { position, reason };
-    let tenant: String = row.get(1)?;
-    let recorded_at = Timestamp::from_millisecond(row.get(4)?).map_err(|error| corrupt(error.to_string()))?;
-    let entries: Option<String> = row.get(6)?;
-    let pairs: Vec<(u64, u64)> = match &entries {
-        Some(json) => serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?,
-        None => Vec::new(),
-    };
-    Ok(StoredEvent {
+    let position: i64 = row.get(0)?;
+    let corrupt = |reason| StoreError::Corrupt { position: Position::from_sql(position), reason };
+    verified_event(row, position).map_err(corrupt)
+}
+
+/// Reads a row without a copy, and takes it only if it is what was written.
+fn verified_event(row: &Row<'_>, position: i64) -> Result<StoredEvent, String> {
+    let text = |column: usize| row.get_ref(column).map_err(said)?.as_str().map_err(said);
+    let some_text = |column: usize| row.get_ref(column).map_err(said)?.as_str_or_null().map_err(said);
+    let event = EventRow {
         position,
-        tenant: Tenant::stored(&tenant),
-        type_name: row.get(2)?,
-        version: row.get(3)?,
-        recorded_at,
-        envelope: row.get(5)?,
-        payload: row.get(7)?,
+        tenant: text(1)?,
+        type_name: text(2)?,
+        version: row.get(3).map_err(said)?,
+        recorded_at: row.get(4).map_err(said)?,
+        envelope: text(5)?,
+        entries: some_text(6)?,
+    };
+    let payload = some_text(7)?;
+    let (stored, of_payload): (Option<u32>, Option<u32>) =
+        (row.get(8).map_err(said)?, row.get(9).map_err(said)?);
+    if stored.is_some_and(|stored| stored != event.checksum()) {
+        return Err("its checksum does not fit".to_owned());
+    }
+    if let (Some(payload), Some(stored)) = (payload, of_payload)
+        && stored != checksum::of_payload(position, payload)
+    {
+        return Err("the checksum of its payload does not fit".to_owned());
+    }
+    let pairs: Vec<(u64, u64)> =
+        event.entries.map(serde_json::from_str).transpose().map_err(said)?.unwrap_or_default();
+    Ok(StoredEvent {
+        position: Position::from_sql(position),
+        tenant: Tenant::stored(event.tenant),
+        type_name: event.type_name.to_owned(),
+        version: event.version,
+        recorded_at: Timestamp::from_millisecond(event.recorded_at).map_err(said)?,
+        envelope: event.envelope.to_owned(),
+        payload: payload.map(str::to_owned),
         entries: pairs.into_iter().map(|(s, o)| Entry { stream: StreamId(s), offset: Offset(o) }).collect(),
     })
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 impl From<Closed> for StoreError {
@@ -379,6 +477,32 @@ mod tests {
         assert!(refused.to_string().contains("synchronous=FULL"), "{refused}");
     }
 
+    /// A log as version 0.1 first made it: no epochs but one, no checksums.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_log_from_before_epochs_and_checksums_goes_on_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let first = MIGRATIONS.iter().take(1).cloned().collect();
+        let first = sqlx::migrate::Migrator::with_migrations(first);
+        let mut connection = writing(&path, SqliteSynchronous::Full).connect().await.unwrap();
+        first.run_direct(None, &mut connection, false).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        let old = rusqlite::Connection::open(&path).unwrap();
+        old.execute_batch(
+            "INSERT INTO head VALUES (1, '0123456789ab', 1);
+             INSERT INTO events VALUES (1, 't', 'Seen', 1, 0, '{\"user\":\"ada\",\"upTo\":0}', NULL);",
+        )
+        .unwrap();
+        drop(old);
+        let refused = SqliteStore::open_to_read(&path).await.err().map(|error| error.to_string());
+        assert!(refused.unwrap().contains("of version 1, expected"), "reading changes nothing");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let head = store.head().await.unwrap();
+        assert!(head.epochs.hold(&"0123456789ab.1".parse().unwrap()), "its cursors go on");
+        assert!(!head.epochs.hold(&"0123456789ab.2".parse().unwrap()), "what comes is of another epoch");
+        assert_eq!(store.read(Position(0), 9).await.unwrap().len(), 1);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn keys_are_forgotten_when_they_are_old_and_not_before() {
         let directory = tempfile::tempdir().unwrap();
@@ -396,6 +520,6 @@ mod tests {
                 Ok::<_, StoreError>(keys)
             }
         };
-        assert_eq!(store.writer.call(keys(3_000)).await.unwrap().unwrap(), ["new"]);
+        assert_eq!(store.writer.as_ref().unwrap().call(keys(3_000)).await.unwrap().unwrap(), ["new"]);
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn router() -> Router<Context> {
         .route("/v1/inbox", get(page))
         .route("/v1/inbox/{id}", get(one).delete(delete_one))
         .route("/v1/inbox/read", post(read))
+        .route("/v1/inbox/clicked", post(clicked))
         .route("/v1/inbox/read-all", post(read_all))
         .route("/v1/inbox/seen", post(seen))
         .route("/v1/inbox/unread", mark(Mark::Unread))
@@ -130,6 +131,14 @@ async fn snooze(
     Json(body): Json<Until>,
 ) -> Result<Response, Problem> {
     Ok(done(context.engine.snooze(&identity, &body.notifications, body.until).await?))
+}
+
+async fn clicked(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    Json(body): Json<These>,
+) -> Result<Response, Problem> {
+    Ok(done(context.engine.clicked(&identity, &body.notifications).await?))
 }
 
 async fn wake(

@@ -3,10 +3,13 @@
 //! Other transports that live on HTTP give a router and are mounted here ([`Routes`]). This crate verifies tokens and
 //! turns requests into the engine's commands and queries; it decides nothing about what somebody may do.
 
+mod admin;
 mod body;
 mod change;
 mod channels;
+mod click;
 mod counts;
+mod deliveries;
 mod health;
 mod inbox;
 mod log;
@@ -16,6 +19,7 @@ mod presence;
 pub mod problem;
 mod publish;
 mod server;
+mod stats;
 pub mod token;
 
 use std::net::SocketAddr;
@@ -52,6 +56,8 @@ pub struct Context {
     pub engine: Engine,
     /// Who may come in.
     pub tokens: Arc<Tokens>,
+    /// Where the paths of actions lead, for those who follow a link: of the application.
+    pub action_base: Option<Arc<str>>,
     /// Cancelled when connections have to end.
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
@@ -68,6 +74,7 @@ pub trait Routes: Send + 'static {
 pub struct Http {
     listener: TcpListener,
     tokens: Arc<Tokens>,
+    action_base: Option<Arc<str>>,
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
 }
@@ -82,13 +89,21 @@ impl Http {
     /// When the address cannot be used.
     pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, tokens: Arc::new(tokens), mounted: Vec::new(), stall_patience: STALL_PATIENCE })
+        let (tokens, mounted) = (Arc::new(tokens), Vec::new());
+        Ok(Self { listener, tokens, action_base: None, mounted, stall_patience: STALL_PATIENCE })
     }
 
     /// Gives up a connection of whatever kind that takes no byte of what is sent for so long.
     #[must_use]
     pub fn giving_up_after(mut self, patience: Duration) -> Self {
         self.stall_patience = patience;
+        self
+    }
+
+    /// Actions that are a path lead to the application here, for those who follow a link; without it, to this host.
+    #[must_use]
+    pub fn with_action_base(mut self, base: Option<&str>) -> Self {
+        self.action_base = base.map(|base| base.trim_end_matches('/').into());
         self
     }
 
@@ -118,10 +133,15 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, mounted, stall_patience } = *self;
+        let Self { listener, tokens, action_base, mounted, stall_patience } = *self;
         let connections = TaskTracker::new();
-        let context =
-            Context { engine, tokens, shutdown: shutdown.clone(), connections: connections.clone() };
+        let context = Context {
+            engine,
+            tokens,
+            action_base,
+            shutdown: shutdown.clone(),
+            connections: connections.clone(),
+        };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let router = mounted.fold(router(context.clone()), Router::merge);
         async move {
@@ -134,12 +154,16 @@ impl Transport for Http {
 
 fn router(context: Context) -> Router {
     Router::new()
+        .merge(admin::router())
         .merge(publish::router())
         .merge(change::router())
         .merge(inbox::router())
         .merge(counts::router())
+        .merge(deliveries::router())
         .merge(channels::router())
+        .merge(click::router())
         .merge(presence::router())
+        .merge(stats::router())
         .merge(log::router())
         .merge(health::router())
         .fallback(no_such_path)

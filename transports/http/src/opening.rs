@@ -3,17 +3,19 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use tidings_engine::{Channel, Cursor, Opening, Resume, limits};
+use tidings_engine::{Channel, Cursor, DeviceName, Opening, Resume, limits};
 
 use crate::Context;
 use crate::params::Params;
 use crate::problem::Problem;
 
-/// The wishes of a connection: `?token=…&cursor=…&limit=…&watch=…&watch=…`.
+/// The wishes of a connection: `?token=…&device=…&cursor=…&limit=…&watch=…&watch=…`.
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
     /// Its token, for those who cannot set headers.
     pub token: Option<String>,
+    /// What the client calls the device it runs on.
+    pub device: Option<DeviceName>,
     /// The last cursor that the device got.
     pub cursor: Option<Cursor>,
     /// How much it may have missed: beyond that it would rather load its inbox.
@@ -28,7 +30,7 @@ impl Wishes {
     pub fn opening(self, transport: &'static str) -> Opening {
         let most = self.limit.unwrap_or(limits::MISSED_DEFAULT);
         let resume = self.cursor.map(|cursor| Resume { cursor, most });
-        Opening { transport, watches: self.watches, resume }
+        Opening { transport, device: self.device, watches: self.watches, resume }
     }
 }
 
@@ -38,6 +40,7 @@ impl FromRequestParts<Context> for Wishes {
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
         let mut params = Params::from_request_parts(parts, context).await?;
         let token = params.take("token")?;
+        let device = params.take("device")?;
         let cursor = params.take("cursor")?;
         let limit = params.take_number("limit", 0, limits::MISSED_MOST as u64)?.map(|limit| limit as usize);
         let mut watches = Vec::new();
@@ -49,6 +52,6 @@ impl FromRequestParts<Context> for Wishes {
             return Err(Problem::field("watch", format!("expected at most {most} channels")));
         }
         params.finish()?;
-        Ok(Self { token, cursor, limit, watches })
+        Ok(Self { token, device, cursor, limit, watches })
     }
 }

@@ -96,6 +96,11 @@ impl Problem {
         )
     }
 
+    pub(crate) fn no_such_link() -> Self {
+        let detail = "this is no link of this server, or not the whole of it";
+        Self::new("not-found", "There is nothing here", StatusCode::NOT_FOUND, detail)
+    }
+
     pub(crate) fn method_not_allowed(method: &Method, path: &str) -> Self {
         let detail = format!("{path} does not take {method}");
         Self::new("method-not-allowed", "Not this method", StatusCode::METHOD_NOT_ALLOWED, detail)
@@ -157,6 +162,7 @@ impl From<Error> for Problem {
                 "The position has not been reached",
                 StatusCode::SERVICE_UNAVAILABLE,
             ),
+            Error::Rebuilding => of("rebuilding", "It is being done already", StatusCode::CONFLICT),
             Error::Stopping => of("stopping", "The server is stopping", StatusCode::SERVICE_UNAVAILABLE),
             Error::Internal => of("internal", "Something failed inside", StatusCode::INTERNAL_SERVER_ERROR),
         }

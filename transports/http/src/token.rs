@@ -10,6 +10,7 @@ use tidings_config::{ClaimNames, SECRET_BYTES_LEAST, TokenSettings};
 use tidings_engine::access::Scopes;
 use tidings_engine::{Identity, Role, SessionId, Tenant, UserId, limits};
 
+use crate::click::Links;
 use crate::problem::Problem;
 
 /// Bytes of a token at most: more than any has that fits into a header.
@@ -31,6 +32,7 @@ pub struct MintError(#[from] jsonwebtoken::errors::Error);
 /// Verifies tokens.
 pub struct Tokens {
     key: DecodingKey,
+    links: Links,
     validation: Validation,
     claims: ClaimNames,
 }
@@ -59,7 +61,13 @@ impl Tokens {
         }
         validation.set_required_spec_claims(&required);
         let key = DecodingKey::from_secret(secret);
-        Ok(Self { key, validation, claims: settings.claims.clone() })
+        let links = Links::new(secret);
+        Ok(Self { key, links, validation, claims: settings.claims.clone() })
+    }
+
+    /// Links that record a click, signed with a key that is made of the same secret.
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Who a token says its holder is.

@@ -1,6 +1,7 @@
 //! The life of a stream: it begins with who one is, goes on with what concerns one, and says why it ends.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -24,6 +25,8 @@ struct Events {
     context: Context,
     subscriber: Subscriber,
     encoding: Encoding,
+    /// What was handed to the connection last.
+    written: Option<Arc<Parcel>>,
     heartbeat: Interval,
     /// Says why, when the stream has to end.
     end: BoxFuture<'static, &'static str>,
@@ -53,18 +56,26 @@ pub(crate) fn of(
             () = expiry(expires_at) => "the token has ended",
         }
     });
-    let events = Events { context, subscriber, encoding, heartbeat, end };
+    let events = Events { context, subscriber, encoding, written: None, heartbeat, end };
     let first = stream::iter([gathered(first)]);
     first.chain(stream::unfold(Some(events), next)).map(Ok)
 }
 
 async fn next(events: Option<Events>) -> Option<(Bytes, Option<Events>)> {
     let mut events = events?;
-    let Events { context, subscriber, encoding, heartbeat, end } = &mut events;
+    let Events { context, subscriber, encoding, written, heartbeat, end } = &mut events;
+    // The connection asks for more once it has taken the last one.
+    if let Some(parcel) = written.take() {
+        subscriber.sent(&parcel);
+    }
     tokio::select! {
         reason = end => Some((event::closing(reason), None)),
         parcel = subscriber.next() => match parcel {
-            Ok(parcel) => Some((encoded(&parcel, encoding), Some(events))),
+            Ok(parcel) => {
+                let bytes = encoded(&parcel, encoding);
+                *written = Some(parcel);
+                Some((bytes, Some(events)))
+            }
             Err(Ended::Stopped) => Some((event::closing("the server is stopping"), None)),
         },
         _ = heartbeat.tick() => {

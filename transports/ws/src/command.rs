@@ -13,7 +13,7 @@ use tidings_engine::hub::SubscriberId;
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::input::{self, FieldError};
 use tidings_engine::{
-    Channel, CloudEvent, Draft, Engine, Identity, NotificationId, Position, Publication, limits,
+    Channel, CloudEvent, Draft, Engine, Identity, NotificationId, Position, Publication, Subscriber, limits,
 };
 use tidings_http::problem::Problem;
 
@@ -39,24 +39,27 @@ type Outcome = Result<Value, Problem>;
 pub(crate) fn begin(
     engine: Engine,
     identity: Arc<Identity>,
-    subscriber: SubscriberId,
-    written: Position,
+    subscriber: &mut Subscriber,
     text: &str,
 ) -> Option<BoxFuture<'static, String>> {
-    let request = Request { engine, identity, subscriber, written };
     let Frame { id, kind, fields } = match Frame::parse(text) {
         Ok(frame) => frame,
         Err((id, problem)) => return Some(async move { error(&id, &problem) }.boxed()),
     };
     if kind == "ack" {
-        // Free: no answer, unless something is wrong with it.
-        let problem = request.acknowledge(fields).err()?;
-        return Some(async move { error(&id, &problem) }.boxed());
+        // Free: no answer, unless one is asked for or something is wrong with it.
+        let said = match acknowledge(subscriber, fields) {
+            Ok(_) if id.is_null() => return None,
+            Ok(position) => answer(&id, &json!({ "position": position })),
+            Err(problem) => error(&id, &problem),
+        };
+        return Some(std::future::ready(said).boxed());
     }
     if id.is_null() {
         let problem = Problem::field("id", "expected a number or a text, which the answer will name");
         return Some(async move { error(&id, &problem) }.boxed());
     }
+    let request = Request { engine, identity, subscriber: subscriber.id(), written: subscriber.settle() };
     let run = async move {
         let engine = request.engine.clone();
         match in_order(&engine, request.run(&kind, fields).await).await {
@@ -183,7 +186,7 @@ struct Inbox {
 }
 
 /// The commands there are, for the answer to one that is not.
-const COMMANDS: &str = "ack, ping, read, read-all, seen, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
+const COMMANDS: &str = "ack, ping, read, read-all, seen, clicked, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
                         join, leave, watch, unwatch, presence, publish";
 
 impl Request {
@@ -193,6 +196,7 @@ impl Request {
             "read" => self.read(fields).await,
             "read-all" => self.read_all(fields).await,
             "seen" => self.seen(fields).await,
+            "clicked" => self.clicked(fields).await,
             "unread" => self.mark(Mark::Unread, fields).await,
             "archive" => self.mark(Mark::Archived, fields).await,
             "unarchive" => self.mark(Mark::Unarchived, fields).await,
@@ -213,22 +217,6 @@ impl Request {
         }
     }
 
-    /// Checks an acknowledgement. What a client has is not recorded yet.
-    fn acknowledge(&self, fields: Fields) -> Result<(), Problem> {
-        let SeenUpTo { up_to } = parse(fields)?;
-        let position = match up_to {
-            Some(UpTo::Position(position)) => position,
-            Some(UpTo::Cursor(cursor)) if cursor.epoch == *self.engine.log().epoch() => cursor.position,
-            _ => return Err(Problem::field("upTo", "expected a position, or a cursor of this log")),
-        };
-        if position > self.written {
-            let detail =
-                format!("expected a position that was sent, at most {}, got {position}", self.written);
-            return Err(Problem::field("upTo", detail));
-        }
-        Ok(())
-    }
-
     async fn ping(self, fields: Fields) -> Outcome {
         let Nothing {} = parse(fields)?;
         let position = self.engine.settle().await?;
@@ -238,6 +226,11 @@ impl Request {
     async fn read(self, fields: Fields) -> Outcome {
         let These { notifications } = parse(fields)?;
         result(&self.engine.read(&self.identity, &notifications).await?)
+    }
+
+    async fn clicked(self, fields: Fields) -> Outcome {
+        let These { notifications } = parse(fields)?;
+        result(&self.engine.clicked(&self.identity, &notifications).await?)
     }
 
     async fn read_all(self, fields: Fields) -> Outcome {
@@ -334,6 +327,14 @@ impl Request {
         let published = self.engine.publish(&self.identity, publication).await;
         result(&published.map_err(|error| Problem::from(error).within("notification"))?)
     }
+}
+
+/// Takes an acknowledgement: the device has everything up to here.
+fn acknowledge(subscriber: &mut Subscriber, fields: Fields) -> Result<Position, Problem> {
+    let SeenUpTo { up_to } = parse(fields)?;
+    let up_to =
+        up_to.ok_or_else(|| Problem::field("upTo", "expected a position, or a cursor of this log"))?;
+    Ok(subscriber.acknowledge(&up_to)?)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(fields: Fields) -> Result<T, FieldError> {

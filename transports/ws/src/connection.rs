@@ -92,12 +92,14 @@ impl Connection {
                 parcel = self.subscriber.next() => {
                     let parcel = parcel.map_err(|Ended::Stopped| End::Close(close::STOPPING))?;
                     socket.write_parcel(&parcel, &encoding).await?;
+                    self.subscriber.sent(&parcel);
                 }
                 answer = finished(&mut running), if running.is_some() => {
                     running = None;
                     // An answer comes after everything that it may have seen.
                     while let Some(parcel) = self.subscriber.try_next() {
                         socket.write_parcel(&parcel, &encoding).await?;
+                        self.subscriber.sent(&parcel);
                     }
                     socket.write(answer).await?;
                 }
@@ -123,7 +125,7 @@ impl Connection {
 
     fn begin(&mut self, text: &Utf8Bytes) -> Option<BoxFuture<'static, String>> {
         let (engine, identity) = (self.context.engine.clone(), self.identity.clone());
-        command::begin(engine, identity, self.subscriber.id(), self.subscriber.settle(), text.as_str())
+        command::begin(engine, identity, &mut self.subscriber, text.as_str())
     }
 }
 

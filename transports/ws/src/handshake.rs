@@ -8,7 +8,7 @@ use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tidings_engine::{Channel, Cursor, Identity, input, limits};
+use tidings_engine::{Channel, Cursor, DeviceName, Identity, input, limits};
 use tidings_http::problem::Problem;
 use tidings_http::{Context, Wishes, bearer};
 
@@ -82,6 +82,7 @@ struct TokenFrame {
     #[serde(rename = "type")]
     kind: String,
     token: String,
+    device: Option<DeviceName>,
     cursor: Option<Cursor>,
     limit: Option<usize>,
     #[serde(default)]
@@ -110,6 +111,7 @@ async fn in_first_frame(
     if frame.kind != "token" || frame.watch.len() > limits::WATCHES_PER_SUBSCRIBER {
         return Err(close::UNAUTHORIZED);
     }
+    wishes.device = frame.device.or_else(|| wishes.device.take());
     wishes.cursor = frame.cursor.or_else(|| wishes.cursor.take());
     wishes.limit = frame.limit.or(wishes.limit);
     wishes.watches.extend(frame.watch);

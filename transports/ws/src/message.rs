@@ -5,7 +5,9 @@
 use serde::Serialize;
 use serde_json::Value;
 use tidings_engine::inbox::Counts;
-use tidings_engine::{Channel, Cursor, Epoch, Hello, Identity, Position, Resumed, Tenant, UserId, limits};
+use tidings_engine::{
+    Channel, Cursor, DeviceName, Epoch, Hello, Identity, Position, Resumed, Tenant, UserId, limits,
+};
 use tidings_http::problem::Problem;
 
 use crate::FRAME_BYTES;
@@ -20,6 +22,7 @@ enum Message<'a> {
         epoch: &'a Epoch,
         position: Position,
         cursor: &'a Cursor,
+        device: &'a DeviceName,
         counts: Counts,
         channels: &'a [Channel],
         watching: &'a [Channel],
@@ -74,6 +77,7 @@ pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) 
         epoch: &hello.cursor.epoch,
         position: hello.cursor.position,
         cursor: &hello.cursor,
+        device: &hello.device,
         counts: hello.counts,
         channels: &hello.channels,
         watching: &hello.watching,

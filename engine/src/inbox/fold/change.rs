@@ -145,5 +145,5 @@ pub(super) fn timers_of(event: &Event, notification: &Notification) -> impl Iter
 }
 
 pub(super) fn expiry_of(event: &Event, notification: &Notification) -> Option<TimerChange> {
-    Some(TimerChange::Set(Timer::expiry(event, notification)?))
+    Some(TimerChange::SetExpiry(Timer::expiry(event, notification)?, event.addressed()?.position))
 }

@@ -23,11 +23,12 @@ impl Fold {
             key,
             &Channel::everyone(),
             Member { since: position, makers: Makers::default() },
+            changes,
         );
         true
     }
 
-    fn begin_membership(&mut self, key: &UserKey, channel: &Channel, member: Member) {
+    fn begin_membership(&mut self, key: &UserKey, channel: &Channel, member: Member, changes: &mut Changes) {
         let Some(kept) = self.people.get_mut(key) else {
             return;
         };
@@ -36,6 +37,10 @@ impl Fold {
             if !person.is_in(stream) {
                 // Follows from the membership, so it need not be written.
                 person.readings.insert(id, Reading::joined_at(stream.head));
+                let reading = (key.clone(), id);
+                if changes.readings.remove(&reading) {
+                    changes.begun_anew.insert(reading);
+                }
             }
         }
         person.memberships.insert(channel.clone(), member);
@@ -58,7 +63,7 @@ impl Fold {
                 joined.push(Channel::everyone());
             }
             for channel in membership.channels.iter().filter(|channel| !channel.is_everyone()) {
-                if self.join_one(&key, channel, membership.by, event.position) {
+                if self.join_one(&key, channel, membership.by, event.position, changes) {
                     joined.push(channel.clone());
                 }
                 changes.memberships.insert((key.clone(), channel.clone()));
@@ -70,7 +75,14 @@ impl Fold {
     }
 
     /// Whether this is a new membership, not just another maker of one.
-    fn join_one(&mut self, key: &UserKey, channel: &Channel, by: Maker, position: Position) -> bool {
+    fn join_one(
+        &mut self,
+        key: &UserKey,
+        channel: &Channel,
+        by: Maker,
+        position: Position,
+        changes: &mut Changes,
+    ) -> bool {
         let Some(kept) = self.people.get_mut(key) else {
             return false;
         };
@@ -80,7 +92,7 @@ impl Fold {
             return false;
         }
         let makers = Makers::default().with(by);
-        self.begin_membership(key, channel, Member { since: position, makers });
+        self.begin_membership(key, channel, Member { since: position, makers }, changes);
         true
     }
 

@@ -40,8 +40,6 @@ CREATE TABLE notifications (
     retracted INTEGER        -- the event that took it back
 ) STRICT;
 
-CREATE UNIQUE INDEX notifications_by_id ON notifications (id);
-
 CREATE TABLE people (
     tenant           TEXT    NOT NULL,
     user             TEXT    NOT NULL,
@@ -90,8 +88,6 @@ CREATE TABLE concerns (
     PRIMARY KEY (tenant, channel, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX membership_changes ON concerns (position) WHERE joined IS NOT NULL OR "left" IS NOT NULL;
-
 -- What a notification took the place of, in each of its streams.
 CREATE TABLE superseded (
     position INTEGER NOT NULL, -- of the newer one
@@ -117,21 +113,20 @@ CREATE TABLE woken (position INTEGER PRIMARY KEY) STRICT;
 
 -- What is to happen at a time.
 CREATE TABLE timers (
-    number    INTEGER PRIMARY KEY, -- in the order in which they were set
-    due       INTEGER NOT NULL,    -- milliseconds since 1970
-    position  INTEGER NOT NULL,    -- of the event that set it
+    due       INTEGER NOT NULL, -- milliseconds since 1970
+    position  INTEGER NOT NULL, -- of the event that set it
+    stream    INTEGER NOT NULL, -- where it comes back; 0 if nothing does
+    "offset"  INTEGER NOT NULL,
     tenant    TEXT    NOT NULL,
-    id        BLOB    NOT NULL,    -- of the notification
+    id        BLOB    NOT NULL, -- of the notification
     action    TEXT    NOT NULL,
-    user      TEXT,                -- whom it comes back to
-    stream    INTEGER,
-    "offset"  INTEGER,
-    publisher TEXT,                -- of what goes out
-    key       TEXT
-) STRICT;
+    user      TEXT,             -- whom it comes back to
+    publisher TEXT,             -- of what goes out
+    key       TEXT,
+    PRIMARY KEY (due, position, stream, "offset")
+) STRICT, WITHOUT ROWID;
 
-CREATE INDEX timers_by_due ON timers (due, position, number);
 CREATE INDEX timers_by_id ON timers (id);
-CREATE INDEX wakes ON timers (stream, "offset") WHERE stream IS NOT NULL;
+CREATE INDEX wakes ON timers (stream, "offset");
 CREATE INDEX publications ON timers (tenant, publisher, due, position) WHERE publisher IS NOT NULL;
 CREATE INDEX publications_by_key ON timers (tenant, publisher, key) WHERE key IS NOT NULL;

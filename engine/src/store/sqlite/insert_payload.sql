@@ -1,1 +1,1 @@
-INSERT INTO payloads (position, payload) VALUES (?1, ?2)
+INSERT INTO payloads (position, payload, checksum) VALUES (?1, ?2, ?3)

@@ -1,4 +1,6 @@
-SELECT e.position, e.tenant, e.type, e.version, e.recorded_at, e.envelope, e.entries, p.payload, n."offset"
+SELECT
+    e.position, e.tenant, e.type, e.version, e.recorded_at, e.envelope, e.entries, p.payload, e.checksum, p.checksum,
+    n."offset"
 FROM streams s
 JOIN entries n ON n.stream = s.id AND n."offset" > ?3
 JOIN events e ON e.position = n.position

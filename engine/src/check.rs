@@ -1,0 +1,203 @@
+//! Checks a data directory: whether the log is what was written, and the view what follows from it. Beside a server, too:
+//! it only reads, in pieces; what it needs to write goes into files of its own.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::ConnectOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::backup::copy_pages;
+use crate::engine::{StartError, log_path};
+use crate::inbox::{Pace, ViewError, build_view, compare_views, view_checkpoint, view_path};
+use crate::log::Log;
+use crate::position::Cursor;
+use crate::progress::{Progress, Report};
+use crate::rebuild::hold_view;
+use crate::sqlite::{Connection, on_thread, reading, remove_database};
+use crate::store::StoreError;
+use crate::store::sqlite::{SqliteStore, inspect, integrity};
+
+/// Findings that are listed; the others are counted.
+const FINDINGS_LISTED: usize = 100;
+
+/// Something that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where: `event 57`, `stream 3`.
+    pub place: String,
+    /// What is wrong there.
+    pub wrong: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.wrong)
+    }
+}
+
+/// All that was found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// The first of them.
+    pub listed: Vec<Finding>,
+    /// How many there are beyond those.
+    pub more: u64,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, place: &str, wrong: impl Into<String>) {
+        if self.listed.len() == FINDINGS_LISTED {
+            self.more += 1;
+        } else {
+            self.listed.push(Finding { place: place.to_owned(), wrong: wrong.into() });
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.listed.len() as u64 + self.more
+    }
+}
+
+/// What a check came to.
+#[derive(Debug)]
+pub struct Checked {
+    /// What is wrong.
+    pub findings: Findings,
+    /// Events that were looked at.
+    pub events: u64,
+    /// Of these, written before there were checksums.
+    pub without_checksum: u64,
+    /// Notifications whose content was erased.
+    pub erased: u64,
+    /// How the view was checked.
+    pub view: CheckedView,
+}
+
+/// How a view was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckedView {
+    /// Row for row, up to this position.
+    Compared(crate::Position),
+    /// There is none, or one of another version or log: the next start builds it.
+    ToBeBuilt,
+    /// It could not be, as the log cannot be read.
+    LogUnreadable,
+    /// It could not be, as it cannot be read.
+    Unreadable,
+}
+
+/// Checks the log and the view in a data directory, whether a server uses it or not.
+///
+/// # Errors
+/// When there is nothing that could be checked. What is wrong with what is there is no error, but a finding.
+pub async fn check(
+    data: &Path,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<Checked, StartError> {
+    let progress: Arc<dyn Fn(Progress) + Send + Sync> = Arc::new(progress);
+    let path = log_path(data);
+    if !path.exists() {
+        return Err(StartError::NoLog { path: data.to_owned() });
+    }
+    let store = SqliteStore::open_to_read(&path).await?;
+    let report = progress.clone();
+    let looked = look(&path, move |connection| {
+        let mut findings = Findings::default();
+        let inspected = inspect(connection, &mut findings, &*report)?;
+        Ok::<_, StoreError>((inspected, findings))
+    });
+    let (inspected, mut findings) = looked.await??;
+    // The append task is never run: nothing is written.
+    let (log, _append_task) = Log::open(Arc::new(store), CancellationToken::new()).await?;
+    let view = check_view(data, &log, &mut findings, progress).await?;
+    let (events, without_checksum, erased) = (inspected.events, inspected.without_checksum, inspected.erased);
+    Ok(Checked { findings, events, without_checksum, erased, view })
+}
+
+async fn check_view(
+    data: &Path,
+    log: &Log,
+    findings: &mut Findings,
+    progress: Arc<dyn Fn(Progress) + Send + Sync>,
+) -> Result<CheckedView, StartError> {
+    let (copied, rebuilt) = (Scratch::new(data, "check-copy.db")?, Scratch::new(data, "check-rebuilt.db")?);
+    let view = view_path(data);
+    if !view.exists() {
+        return Ok(CheckedView::ToBeBuilt);
+    }
+    // A server may use it, or begin to: what is compared is a copy of one moment.
+    let held = hold_view(data)?;
+    let (to, report) = (copied.0.clone(), progress.clone());
+    let copying = look(&view, move |connection| copy_pages(connection, &to, "copying the view", &*report));
+    if let Err(error) = copying.await? {
+        findings.add("inbox.db", format!("it cannot be read: {error}"));
+        return Ok(CheckedView::Unreadable);
+    }
+    drop(held);
+    let view = copied.0.clone();
+    let checkpoint = look(&view, view_checkpoint).await?;
+    let Some(Cursor { position, .. }) = checkpoint.filter(|cursor| is_of(log, cursor)) else {
+        return Ok(CheckedView::ToBeBuilt);
+    };
+    let report = progress.clone();
+    let rebuilding = build_view(&rebuilt.0, log, position, Pace::Full, move |done| {
+        report(Progress { doing: "rebuilding the view to compare", done: done.0, of: position.0 });
+    });
+    match rebuilding.await {
+        Ok(()) => {}
+        Err(ViewError::Tail(error)) => {
+            findings.add("inbox.db", format!("it cannot be compared: {error}"));
+            return Ok(CheckedView::LogUnreadable);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let (mut found, rebuilt) = (std::mem::take(findings), rebuilt.0.clone());
+    *findings = look(&view, move |connection| {
+        compare(connection, &rebuilt, &mut found, &*progress);
+        found
+    })
+    .await?;
+    Ok(CheckedView::Compared(position))
+}
+
+fn compare(connection: &Connection, rebuilt: &Path, findings: &mut Findings, report: Report<'_>) {
+    let looked = integrity(connection, "inbox.db", findings)
+        .and_then(|()| compare_views(connection, rebuilt, findings, report));
+    if let Err(error) = looked {
+        findings.add("inbox.db", format!("it cannot be read: {error}"));
+    }
+}
+
+fn is_of(log: &Log, cursor: &Cursor) -> bool {
+    log.epochs().hold(cursor) && cursor.position <= log.head()
+}
+
+/// Lends a connection that only reads.
+async fn look<T: Send + 'static>(
+    path: &Path,
+    body: impl FnOnce(&Connection) -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let connection = reading(path).connect().await?;
+    on_thread("tidings-check", connection, body).ended().await.map_err(StoreError::from)
+}
+
+/// A file that is gone when this is.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(data: &Path, name: &str) -> Result<Self, StartError> {
+        let path = data.join(name);
+        remove_database(&path).map_err(|(path, error)| StartError::Directory { path, error })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = remove_database(&self.0); // the next check does it
+    }
+}

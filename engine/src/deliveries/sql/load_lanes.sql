@@ -1,0 +1,1 @@
+SELECT id, tenant, channels, live, head, members, displaced FROM lanes

@@ -1,0 +1,280 @@
+//! The delivery view: a database of its own, and a thread of its own that follows the log and answers questions.
+//!
+//! Off the way of deliveries: it looks at the log a few times a second, and at once when it is asked. Built anew, while
+//! everything else is served, when it is missing, damaged, of another version or of another log.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteSynchronous;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::fold::State;
+use crate::epochs::Epochs;
+use crate::error::Error;
+use crate::inbox::is_damage;
+use crate::log::{Log, Tail, TailError};
+use crate::position::{Cursor, Epoch, Position};
+use crate::sqlite::{Connection, on_thread, writing};
+
+/// Of the schema and of the fold. A view of another version is built anew.
+const VERSION: i64 = 1;
+const SCHEMA: &str = include_str!("sql/schema.sql");
+/// Questions that may wait.
+const QUEUED_JOBS: usize = 256;
+/// How long a question waits for its answer: a view that is being built takes longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to leave the log alone between two looks at it: the more events at once, the cheaper each.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long what was folded may wait to be committed. A crash folds it again.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// Events folded before they are committed, however little time it took.
+const EVENTS_PER_COMMIT: u64 = 20_000;
+/// How long to wait before the view is opened again after its disk or its database refused.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// Why the view stopped. What it has is derived, so nothing is lost.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("its database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    #[error("its database cannot be opened: {0}")]
+    Open(#[from] sqlx::Error),
+    #[error("its files cannot be removed: {0}")]
+    File(std::io::Error),
+    #[error("its thread cannot be set up: {0}")]
+    Thread(std::io::Error),
+    #[error("its thread is gone")]
+    Gone,
+    #[error(transparent)]
+    Tail(#[from] TailError),
+}
+
+type Job = Box<dyn FnOnce(&mut State<'_>) -> rusqlite::Result<()> + Send>;
+
+/// How others reach the view.
+pub(crate) struct DeliveryView {
+    jobs: mpsc::Sender<Job>,
+    reached: watch::Receiver<Position>,
+    log: Log,
+}
+
+/// How the view ended, for whoever runs it: never, or when it was told to.
+pub(crate) type Running = futures_util::future::BoxFuture<'static, ()>;
+
+impl DeliveryView {
+    /// The view of a log in a directory, and what runs it until `closing`.
+    pub(crate) fn of(data: &Path, log: &Log, closing: CancellationToken) -> (Self, Running) {
+        let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
+        let reached = watch::Sender::new(Position(0));
+        let view = Self { jobs, reached: reached.subscribe(), log: log.clone() };
+        let (path, tail) = (data.join("deliveries.db"), log.tail(Position(0)));
+        let epochs = log.epochs().clone();
+        let keeper = Keeper { path, epochs, tail, queue, reached, closing };
+        (view, Box::pin(keeper.keep()))
+    }
+
+    /// Asks the view, once it has everything that is in the log now.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut State<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let wanted = self.log.head();
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |state| {
+            if reply.is_closed() {
+                return Ok(()); // it took too long
+            }
+            let _ = reply.send(ask(state)?);
+            Ok(())
+        });
+        let asked = async {
+            self.jobs.send(job).await.map_err(|_| Error::Stopping)?;
+            answer.await.map_err(|_| Error::Internal)
+        };
+        let late = |_| Error::NotReached { wanted, reached: *self.reached.borrow() };
+        tokio::time::timeout(PATIENCE, asked).await.map_err(late)?
+    }
+}
+
+/// Keeps the view running.
+struct Keeper {
+    path: PathBuf,
+    epochs: Epochs,
+    tail: Tail,
+    queue: mpsc::Receiver<Job>,
+    reached: watch::Sender<Position>,
+    closing: CancellationToken,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut anew = false;
+        loop {
+            let (keeper, ended) = match self.run(anew).await {
+                Ok(ended) => ended,
+                Err(error) => {
+                    tracing::error!(%error, "the delivery view is closed");
+                    return;
+                }
+            };
+            self = keeper;
+            let Err(error) = ended else { return };
+            anew = matches!(&error, Failure::Database(error) if is_damage(error));
+            if anew {
+                tracing::warn!(%error, "the delivery view is damaged and is built anew");
+                continue;
+            }
+            tracing::error!(%error, "the delivery view failed and is opened again");
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
+    }
+
+    /// Runs the view on a thread until it fails or is told to end. The error is that there is no thread.
+    async fn run(self, anew: bool) -> Result<(Self, Result<(), Failure>), Failure> {
+        if anew && let Err(error) = remove(&self.path) {
+            return Ok((self, Err(Failure::File(error))));
+        }
+        let connection = match writing(&self.path, SqliteSynchronous::Normal).connect().await {
+            Ok(connection) => connection,
+            // What is not a database cannot be opened as one.
+            Err(error) if !anew && is_no_database(&error) => {
+                tracing::warn!(%error, "the delivery view is damaged and is built anew");
+                return Box::pin(self.run(true)).await;
+            }
+            Err(error) => return Ok((self, Err(error.into()))),
+        };
+        let thread = on_thread("tidings-deliveries", connection, move |connection| {
+            let mut keeper = self;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let ended = match runtime {
+                Ok(runtime) => runtime.block_on(keeper.follow(connection)),
+                Err(error) => Err(Failure::Thread(error)),
+            };
+            (keeper, ended)
+        });
+        thread.ended().await.map_err(|_| Failure::Gone)
+    }
+
+    async fn follow(&mut self, connection: &Connection) -> Result<(), Failure> {
+        prepare(connection, &self.epochs, self.tail.head())?;
+        let mut state = State::load(connection, self.epochs.clone())?;
+        self.tail.rewind(state.position);
+        self.reached.send_replace(state.position);
+        let (mut looked, mut committed) = (Instant::now() - LOOK_EVERY, Instant::now());
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let mut committed_at = state.position;
+        let ended = loop {
+            let (next_look, next_commit) = (looked + LOOK_EVERY, committed + COMMIT_EVERY);
+            let has_news = state.position > committed_at;
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => break Ok(()),
+                job = self.queue.recv() => {
+                    let Some(job) = job else { break Ok(()) }; // the engine was dropped without a shutdown
+                    while self.tail.position() < self.tail.head() && !self.closing.is_cancelled() {
+                        apply(&mut state, &mut self.tail).await?;
+                        commit_many(connection, &mut state, &mut committed_at)?;
+                    }
+                    state.write()?;
+                    self.reached.send_replace(state.position);
+                    job(&mut state)?;
+                }
+                () = tokio::time::sleep_until(next_commit), if has_news => {
+                    commit(connection, &mut state, &mut committed_at)?;
+                    committed = Instant::now();
+                }
+                () = tokio::time::sleep_until(next_look), if next_look > Instant::now() => {}
+                applied = apply(&mut state, &mut self.tail), if next_look <= Instant::now() => {
+                    applied?;
+                    // What waits is read on; then there is a pause.
+                    if self.tail.position() >= self.tail.head() {
+                        looked = Instant::now();
+                        self.reached.send_replace(state.position);
+                    }
+                    if !has_news {
+                        committed = Instant::now();
+                    }
+                    commit_many(connection, &mut state, &mut committed_at)?;
+                }
+            }
+        };
+        commit(connection, &mut state, &mut committed_at)?;
+        ended
+    }
+}
+
+/// Folds the next events.
+async fn apply(state: &mut State<'_>, tail: &mut Tail) -> Result<(), Failure> {
+    for event in tail.next().await? {
+        state.apply(&event)?;
+    }
+    Ok(())
+}
+
+fn commit_many(
+    connection: &Connection,
+    state: &mut State<'_>,
+    committed: &mut Position,
+) -> Result<(), Failure> {
+    let many = state.position.0 - committed.0 >= EVENTS_PER_COMMIT;
+    if many { commit(connection, state, committed) } else { Ok(()) }
+}
+
+fn commit(connection: &Connection, state: &mut State<'_>, committed: &mut Position) -> Result<(), Failure> {
+    state.write()?;
+    crate::sqlite::committed(connection.execute_batch("COMMIT"))?;
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    *committed = state.position;
+    Ok(())
+}
+
+/// Makes the tables, unless they are there, of this version and of this log.
+fn prepare(connection: &Connection, epochs: &Epochs, head: Position) -> rusqlite::Result<()> {
+    let checkpoint = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
+        let epoch = Epoch::from_stored(&row.get::<_, String>(1)?);
+        Ok((row.get::<_, i64>(0)?, Cursor { epoch, position: Position::from_sql(row.get(2)?) }))
+    });
+    let is_usable = checkpoint.is_ok_and(|(version, reached)| {
+        version == VERSION && epochs.hold(&reached) && reached.position <= head
+    });
+    if is_usable {
+        return Ok(());
+    }
+    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+    let names: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    drop(tables);
+    for name in names {
+        connection.execute_batch(&format!("DROP TABLE \"{name}\""))?;
+    }
+    connection.execute_batch(SCHEMA)?;
+    connection.execute(
+        "INSERT INTO checkpoint VALUES (1, ?1, ?2, 0, 0, 0)",
+        (VERSION, epochs.cursor(Position(0)).epoch.as_str()),
+    )?;
+    Ok(())
+}
+
+fn is_no_database(error: &sqlx::Error) -> bool {
+    // SQLITE_NOTADB and SQLITE_CORRUPT.
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "26" || code == "11")
+}
+
+/// Removes a database file and what SQLite keeps beside it.
+fn remove(path: &Path) -> std::io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

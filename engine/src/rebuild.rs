@@ -1,0 +1,139 @@
+//! Rebuilding the view while it is served: built beside it from the log, at half speed; then the projector stops between
+//! two batches, the new file takes the place of the old one, and the projector goes on with it from the same position.
+//!
+//! Until that moment the old view is in use, and a crash leaves it so.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::ConnectOptions;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::inbox::{Pace, ViewError, ViewReaders, build_view, building_path, put_view_at, view_path};
+use crate::log::Log;
+use crate::position::Position;
+use crate::projector::Request;
+use crate::sqlite::{on_thread, reading, remove_database};
+
+/// With no more events than this to catch up, the projector is stopped for the rest: a few milliseconds.
+const GAP_MOST: u64 = 1_024;
+/// How often it is tried to get as close. If the log grows faster than that, the projector waits longer.
+const CATCH_UPS: usize = 20;
+
+/// A view that is nearly complete, to be put in place.
+pub(crate) struct Replacement {
+    data: PathBuf,
+    readers: Arc<ViewReaders>,
+    reply: oneshot::Sender<Result<Position, ViewError>>,
+}
+
+impl Engine {
+    /// Builds the view anew from the log and puts it in place, while everything goes on. `progress` is told how far it has
+    /// come, and of how far. Dropped before that, it leaves everything as it was. The position at which it was put in place.
+    ///
+    /// # Errors
+    /// [`Error::Rebuilding`] when it is being done already; [`Error::Internal`] when it failed: the view is the old one then.
+    pub async fn rebuild_view(
+        &self,
+        progress: impl Fn(Position, Position) + Send + Sync + 'static,
+    ) -> Result<Position, Error> {
+        let _alone = self.rebuilding().try_acquire().map_err(|_| Error::Rebuilding)?;
+        let cancelled = CancellationToken::new();
+        let _cancel = cancelled.clone().drop_guard();
+        let built = build_beside(self.data(), self.log(), cancelled, Arc::new(progress)).await;
+        let placed = match built {
+            Ok(()) => {
+                let (data, readers) = (self.data().to_owned(), self.view().clone());
+                let asked =
+                    self.projector().ask(|reply| Request::Replace(Replacement { data, readers, reply }));
+                asked.await.ok_or(Error::Stopping)?
+            }
+            Err(error) => Err(error),
+        };
+        placed.map_err(|error| {
+            tracing::error!(%error, "the inbox view cannot be rebuilt; the old one stays in use");
+            Error::Internal
+        })
+    }
+}
+
+async fn build_beside(
+    data: &Path,
+    log: &Log,
+    cancelled: CancellationToken,
+    progress: Arc<dyn Fn(Position, Position) + Send + Sync>,
+) -> Result<(), ViewError> {
+    let path = building_path(data);
+    remove_database(&path).map_err(|(path, error)| ViewError::File { path, error })?;
+    let mut reached = Position(0);
+    for _ in 0..CATCH_UPS {
+        let (head, progress) = (log.head(), progress.clone());
+        if reached.0 + GAP_MOST >= head.0 {
+            break;
+        }
+        build_view(&path, log, head, Pace::Beside(cancelled.clone()), move |done| progress(done, head))
+            .await?;
+        reached = head;
+    }
+    verify(&path).await
+}
+
+/// Whether the file is what SQLite would have it be: what is in it follows from the log by the same fold.
+async fn verify(path: &Path) -> Result<(), ViewError> {
+    if !path.exists() {
+        return Ok(()); // the log is so short that all of it is built at once
+    }
+    let check = |connection: &crate::sqlite::Connection| {
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
+    };
+    let verdict = on_thread("tidings-rebuild", reading(path).connect().await?, check).ended().await;
+    match verdict.map_err(|_| ViewError::Closed)??.as_str() {
+        "ok" => Ok(()),
+        wrong => Err(ViewError::Built(wrong.to_owned())),
+    }
+}
+
+impl Replacement {
+    /// Puts the view in place, brought up to the position at which the projector stopped. The projector's connection is
+    /// closed. When this fails, the old view is in place, and read again.
+    pub(crate) async fn put(&self, log: &Log, stopped_at: Position) -> Result<(), ViewError> {
+        let (building, path) = (building_path(&self.data), view_path(&self.data));
+        build_view(&building, log, stopped_at, Pace::Full, |_| {}).await?;
+        let _alone = alone_with_view(&self.data)?;
+        self.readers.close().await;
+        let put = put_view_at(&building, &path);
+        self.readers.reopen(&path).await?;
+        put
+    }
+
+    /// Whoever asked may have gone.
+    pub(crate) fn answer(self, outcome: Result<Position, ViewError>) {
+        let _ = self.reply.send(outcome);
+    }
+}
+
+/// What says that another process has the view open: SQLite would take its files beside the new view for the new view's.
+fn view_lock(data: &Path) -> Result<File, ViewError> {
+    let path = data.join("inbox.lock");
+    File::create(&path).map_err(|error| ViewError::File { path, error })
+}
+
+fn alone_with_view(data: &Path) -> Result<File, ViewError> {
+    let lock = view_lock(data)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(ViewError::Read),
+        Err(TryLockError::Error(error)) => Err(ViewError::File { path: data.join("inbox.lock"), error }),
+    }
+}
+
+/// Keeps a server from putting another view in place, as long as the file is held.
+pub(crate) fn hold_view(data: &Path) -> Result<File, ViewError> {
+    let lock = view_lock(data)?;
+    lock.lock_shared().map_err(|error| ViewError::File { path: data.join("inbox.lock"), error })?;
+    Ok(lock)
+}

@@ -1,0 +1,2 @@
+INSERT OR REPLACE INTO epochs (first, epoch)
+SELECT position + 1, ?1 FROM head

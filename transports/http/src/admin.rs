@@ -1,0 +1,81 @@
+//! What operators ask of a server that runs: a rebuild of the view, as it goes on, a JSON object a line.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, stream};
+use serde_json::{Value, json};
+use tidings_engine::access::Scope;
+use tidings_engine::{Error, Position};
+use tokio::sync::watch;
+use tokio::time::{Interval, interval};
+
+use crate::problem::Problem;
+use crate::{Caller, Context};
+
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+pub(crate) fn router() -> Router<Context> {
+    Router::new().route("/v1/admin/rebuild", post(rebuild))
+}
+
+/// The work, until it is done.
+struct Rebuilding {
+    work: BoxFuture<'static, Result<Position, Error>>,
+    progress: watch::Receiver<(Position, Position)>,
+    /// The first at once.
+    tick: Interval,
+}
+
+/// Goes on as long as the caller listens: one that goes away leaves everything as it was.
+async fn rebuild(State(context): State<Context>, Caller(identity): Caller) -> Result<Response, Problem> {
+    identity.require(Scope::Admin)?;
+    let (told, progress) = watch::channel((Position(0), context.engine.log().head()));
+    let engine = context.engine.clone();
+    let tell = move |done, head| {
+        told.send_replace((done, head));
+    };
+    let mut work = async move { engine.rebuild_view(tell).await }.boxed();
+    // Whoever comes while it is being done already is told so by the status.
+    if let Some(outcome) = (&mut work).now_or_never() {
+        return outcome.map(|done| Json(json!({ "rebuilt": done })).into_response()).map_err(Problem::from);
+    }
+    let shutdown = context.shutdown.clone();
+    let lines =
+        stream::unfold(Some(Rebuilding { work, progress, tick: interval(TELL_EVERY) }), move |rebuilding| {
+            let shutdown = shutdown.clone();
+            async move {
+                let mut rebuilding = rebuilding?;
+                let line = tokio::select! {
+                    outcome = &mut rebuilding.work => return Some((line(&outcome_of(outcome)), None)),
+                    () = shutdown.cancelled() => return None,
+                    _ = rebuilding.tick.tick() => {
+                        let (position, head) = *rebuilding.progress.borrow();
+                        line(&json!({ "position": position, "head": head }))
+                    }
+                };
+                Some((line, Some(rebuilding)))
+            }
+        });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+fn outcome_of(outcome: Result<Position, Error>) -> Value {
+    match outcome {
+        Ok(position) => json!({ "rebuilt": position }),
+        Err(error) => json!({ "problem": Problem::from(error) }),
+    }
+}
+
+fn line(json: &Value) -> Result<Bytes, Infallible> {
+    Ok(format!("{json}\n").into())
+}
