@@ -30,6 +30,7 @@ pub(crate) use track::{Beginning, Track};
 pub(crate) use view::DeliveryView;
 
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::event::{EntryRef, Fact};
 use crate::log::{Append, LogError};
 use crate::names::{Tenant, UserKey};
@@ -63,6 +64,15 @@ impl Engine {
         self.recording().spawn(async move { engine.record_taken().await }).await.unwrap_or(Ok(()))
     }
 
+    /// Records what is known at this moment, for an answer to hold it; without room for it, the answer holds what was known
+    /// a moment ago.
+    pub(crate) async fn settle_progress(&self) -> Result<(), Error> {
+        match self.record_progress().await {
+            Ok(()) | Err(LogError::Busy | LogError::Full) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn record_taken(&self) -> Result<(), LogError> {
         let Some(reports) = self.reports() else { return Ok(()) };
         let _turn = reports.turn.acquire().await; // never closed
@@ -76,9 +86,9 @@ impl Engine {
             facts: vec![fact.clone()],
         };
         match self.log().append(facts.iter().map(append).collect()).await {
-            Err(LogError::Busy) => {
+            Err(error @ (LogError::Busy | LogError::Full)) => {
                 reports.give_back(facts);
-                Err(LogError::Busy)
+                Err(error)
             }
             done => done.map(drop),
         }

@@ -439,8 +439,8 @@ async fn record_progress(engine: WeakEngine, every: Duration, closing: Cancellat
         }
         let Some(engine) = engine.upgrade() else { return };
         match engine.record_progress().await {
-            Ok(()) | Err(LogError::Busy) => {}
-            Err(_) => return, // the log says why
+            Ok(()) | Err(LogError::Busy | LogError::Full) => {} // tried again the next time
+            Err(_) => return,                                   // the log says why
         }
     }
 }

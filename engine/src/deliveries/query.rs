@@ -211,7 +211,7 @@ impl Engine {
         query: DeliveriesQuery,
     ) -> Result<Deliveries, Error> {
         identity.require(Scope::Admin)?;
-        self.record_progress().await?; // what is known at this moment
+        self.settle_progress().await?;
         let event = self.published_event(identity, id).await?;
         let Some(published) = event.published() else { return Err(Error::Internal) };
         let question = Question {

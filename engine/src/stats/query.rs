@@ -164,7 +164,7 @@ impl Engine {
         if to - from > DAYS_MOST * 24 * 60 {
             return Err(Error::field("from", format!("expected a time of at most {DAYS_MOST} days")));
         }
-        self.record_progress().await?; // what is known at this moment
+        self.settle_progress().await?;
         let tenant = identity.tenant.clone();
         let (every, by) = (query.every, query.by);
         let rows = self.delivery_view().ask(move |state| state.rows(&tenant, from, to, every, &by)).await?;
