@@ -159,3 +159,41 @@ async fn a_crash_neither_loses_nor_repeats_what_is_due() {
     assert_eq!(published, expected, "each once");
     assert_eq!(world.get("/v1/scheduled", &service()).await["items"], json!([]));
 }
+
+/// Cancelled in the very moment in which it is due.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notification_goes_out_or_is_cancelled_and_never_both() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at("2026-11-21T10:00:00Z".parse().unwrap()));
+    let engine = start(directory.path(), &clock).await;
+    let service = Identity::service(Tenant::default());
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        let due = clock.now() + SignedDuration::from_secs(1);
+        let later = draft(&json!({ "deliverAt": due.to_string() }));
+        let id = engine.publish(&service, later.into()).await.unwrap().id;
+        engine.settle().await.unwrap();
+        let (canceller, identity) = (engine.clone(), service.clone());
+        let cancelling = tokio::spawn(async move { canceller.retract(&identity, id).await });
+        clock.set(due);
+        cancelling.await.unwrap().unwrap();
+        ids.push(id);
+    }
+    let mut ends: std::collections::BTreeMap<_, Vec<&str>> = ids.iter().map(|id| (*id, Vec::new())).collect();
+    let mut tail = engine.log().tail(tidings_engine::Position(0));
+    while tail.position() < engine.log().head() {
+        for event in tail.next().await.unwrap() {
+            let (id, what) = match &event.fact {
+                Fact::NotificationPublished(published) => (published.notification.id, "published"),
+                Fact::ScheduleCancelled(cancelled) => (cancelled.id, "cancelled"),
+                Fact::Retracted(retracted) => (retracted.id, "retracted"),
+                _ => continue,
+            };
+            ends.get_mut(&id).unwrap().push(what);
+        }
+    }
+    for (id, end) in ends {
+        assert!(end == ["cancelled"] || end == ["published", "retracted"], "{id}: {end:?}");
+    }
+    engine.shutdown().await;
+}
