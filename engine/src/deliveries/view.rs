@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::inbox::is_damage;
 use crate::log::{Log, Tail, TailError};
 use crate::position::{Cursor, Epoch, Position};
-use crate::sqlite::{Connection, on_thread, writing};
+use crate::sqlite::{Connection, committed, on_thread, remove_database, writing};
 
 /// Of the schema and of the fold. A view of another version is built anew.
 const VERSION: i64 = 1;
@@ -43,8 +43,8 @@ enum Failure {
     Database(#[from] rusqlite::Error),
     #[error("its database cannot be opened: {0}")]
     Open(#[from] sqlx::Error),
-    #[error("its files cannot be removed: {0}")]
-    File(std::io::Error),
+    #[error("its file {0} cannot be removed: {1}")]
+    File(PathBuf, std::io::Error),
     #[error("its thread cannot be set up: {0}")]
     Thread(std::io::Error),
     #[error("its thread is gone")]
@@ -138,8 +138,8 @@ impl Keeper {
 
     /// Runs the view on a thread until it fails or is told to end. The error is that there is no thread.
     async fn run(self, anew: bool) -> Result<(Self, Result<(), Failure>), Failure> {
-        if anew && let Err(error) = remove(&self.path) {
-            return Ok((self, Err(Failure::File(error))));
+        if anew && let Err((path, error)) = remove_database(&self.path) {
+            return Ok((self, Err(Failure::File(path, error))));
         }
         let connection = match writing(&self.path, SqliteSynchronous::Normal).connect().await {
             Ok(connection) => connection,
@@ -227,11 +227,11 @@ fn commit_many(
     if many { commit(connection, state, committed) } else { Ok(()) }
 }
 
-fn commit(connection: &Connection, state: &mut State<'_>, committed: &mut Position) -> Result<(), Failure> {
+fn commit(connection: &Connection, state: &mut State<'_>, reached: &mut Position) -> Result<(), Failure> {
     state.write()?;
-    crate::sqlite::committed(connection.execute_batch("COMMIT"))?;
+    committed(connection.execute_batch("COMMIT"))?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    *committed = state.position;
+    *reached = state.position;
     Ok(())
 }
 
@@ -264,17 +264,4 @@ fn prepare(connection: &Connection, epochs: &Epochs, head: Position) -> rusqlite
 fn is_no_database(error: &sqlx::Error) -> bool {
     // SQLITE_NOTADB and SQLITE_CORRUPT.
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "26" || code == "11")
-}
-
-/// Removes a database file and what SQLite keeps beside it.
-fn remove(path: &Path) -> std::io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -215,6 +215,9 @@ impl Fold {
 
     /// Whom an event concerns so that their state has to be in memory when it is applied.
     pub(super) fn concerned(event: &Event) -> Vec<UserKey> {
+        if let Some(owner) = event.owner() {
+            return vec![owner];
+        }
         let users: Vec<&UserId> = match &event.fact {
             // Somebody addressed by name needs no state for that alone: their stream's head is in the event.
             Fact::NotificationPublished(published)
@@ -224,11 +227,6 @@ impl Fold {
             }
             Fact::Retracted(retracted) if retracted.inbox => retracted.audience.users.iter().collect(),
             Fact::Joined(membership) | Fact::Left(membership) => membership.users.iter().collect(),
-            Fact::Read(read) => vec![&read.user],
-            Fact::Seen(seen) => vec![&seen.user],
-            Fact::Marked(_, marked) => vec![&marked.user],
-            Fact::Snoozed(snoozed) => vec![&snoozed.user],
-            Fact::Woken(woken) => vec![&woken.user],
             _ => Vec::new(),
         };
         users.into_iter().map(|user| UserKey { tenant: event.tenant.clone(), user: user.clone() }).collect()
