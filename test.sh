@@ -24,4 +24,8 @@ if ! target/python/bin/python -c 'import websockets' 2>/dev/null; then
   target/python/bin/pip install --quiet --disable-pip-version-check 'websockets==15.0.1'
 fi
 
-exec cargo test --workspace "$@"
+cargo test --workspace "$@"
+# What needs the machine for itself.
+if (($# == 0)); then
+  cargo test -p tidings-tests -- --ignored
+fi

@@ -73,6 +73,7 @@ async fn what_fails_behind_an_answer_stops_the_server_too() {
 
 /// What a killed server left is read from the page cache; nothing may be built on it before it is on the disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by itself, after the others, by test.sh: beside them its server at times does not end in time"]
 async fn a_server_that_cannot_sync_what_it_finds_does_not_start() {
     let (mut world, disk) = Disk::world("", true).await;
     let mut load = Load::new();
