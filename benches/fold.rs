@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidings_benches::{Bench, broadcast, unicast, user};
 use tidings_engine::command::UpTo;
-use tidings_engine::{Identity, Position, Tenant};
+use tidings_engine::{Identity, Position, Source, Tenant};
 
 const EVENTS: u64 = 100_000;
 const USERS: usize = 1_000;
@@ -48,12 +48,18 @@ fn fold(criterion: &mut Criterion) {
     });
     runtime.block_on(engine.shutdown());
     drop(engine);
-    group.bench_function("rebuild the view", |bencher| {
-        bencher.iter(|| {
-            let rebuilt = runtime.block_on(tidings_engine::rebuild(directory.path(), |_, _| {}));
-            assert!(rebuilt.expect("the view is rebuilt") >= head);
+    let snapshot = runtime.block_on(tidings_engine::snapshot::snapshot(directory.path()));
+    assert!(snapshot.expect("a snapshot is taken").at.position >= head);
+    for (name, source) in
+        [("rebuild the view", Source::FirstEvent), ("rebuild the view from a snapshot", Source::Snapshot)]
+    {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let rebuilt = runtime.block_on(tidings_engine::rebuild(directory.path(), source, |_, _| {}));
+                assert!(rebuilt.expect("the view is rebuilt") >= head);
+            });
         });
-    });
+    }
     group.finish();
 }
 

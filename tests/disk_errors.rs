@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::disk::Faulty::{Inbox, InboxWal, Log, LogWal};
 use crate::disk::{Chance, Disk, FOR_EVER};
 use crate::load::{Load, number};
-use crate::world::in_time;
+use crate::world::{in_time, service};
 
 /// The exit code of a server whose disk has failed: EX_IOERR of sysexits.h.
 const DISK_FAILED: i32 = 74;
@@ -89,4 +89,14 @@ async fn a_server_that_cannot_sync_what_it_finds_does_not_start() {
     disk.heal();
     world.resume().await;
     load.check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_cannot_be_written_stops_the_server_too() {
+    let (mut world, disk) = Disk::world("", true).await;
+    world.publish(serde_json::json!({ "type": "note", "audience": { "users": ["ada"] } })).await;
+    disk.fail_syncs(&[LogWal], 0, 1);
+    let asked = world.request(reqwest::Method::POST, "/v1/admin/snapshot", &service()).send();
+    let (_, status) = tokio::join!(asked, world.ended());
+    assert_eq!(status.code(), Some(DISK_FAILED), "{status}");
 }

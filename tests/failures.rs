@@ -9,7 +9,8 @@ use serde_json::json;
 use tidings_engine::log::TailError;
 use tidings_engine::store::sqlite::SqliteStore;
 use tidings_engine::store::{
-    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, StoreError, StoredEvent, StreamName,
+    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, SnapshotStore, StoreError, StoredEvent,
+    StreamName,
 };
 use tidings_engine::{Draft, Engine, Error, Identity, Offset, Options, Position, Tenant};
 use tokio::process::Command;
@@ -64,6 +65,10 @@ impl EventStore for Faulty {
 
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>> {
         self.store.head()
+    }
+
+    fn snapshots(&self) -> &dyn SnapshotStore {
+        &self.store
     }
 }
 

@@ -26,8 +26,11 @@ fn run(steps: Vec<Step>, people_kept: usize) {
         let engine = Engine::start(options).await.unwrap();
         let mut model = Model::default();
         let mut answers = Vec::new();
-        for step in &steps {
+        for (number, step) in steps.iter().enumerate() {
             step.take(&engine, &mut model).await;
+            if number % (steps.len() / 2 + 1) == steps.len() / 3 {
+                engine.take_snapshot().await.unwrap();
+            }
             answers.push((engine.log().head(), ask_everything(&engine, &model).await));
         }
         replays_the_same(&engine, directory.path(), answers, people_kept).await;
@@ -35,6 +38,7 @@ fn run(steps: Vec<Step>, people_kept: usize) {
         let checked = tidings_engine::check::check(&directory.path().join("data"), |_| {}).await.unwrap();
         assert_eq!(checked.findings.listed, [], "the view is what a rebuild makes, row for row");
         assert!(matches!(checked.view, CheckedView::Compared(_)));
+        assert!(checked.snapshots > 0, "what comes of snapshots and the events after them was compared, too");
     });
 }
 

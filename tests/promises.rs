@@ -24,6 +24,7 @@ mod rebuild;
 mod restore;
 mod resume;
 mod slow;
+mod snapshots;
 mod sse;
 mod stats;
 mod timers;

@@ -23,6 +23,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Bytes of the disk that are kept free: when there are fewer, nothing more is accepted.
     pub reserve_bytes: u64,
+    /// Events after which a snapshot is taken; 0 for never.
+    pub snapshot_events: u64,
     /// How long a connection may take no byte of what is sent before it is closed.
     pub stall_seconds: NonZeroU32,
     /// What is kept of what became of notifications.
@@ -41,6 +43,7 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             data_dir: PathBuf::from("tidings-data"),
             reserve_bytes: 64 << 20,
+            snapshot_events: 1_000_000,
             stall_seconds: const { NonZeroU32::new(30).unwrap() },
             delivery: DeliverySettings::default(),
             log: LogSettings::default(),

@@ -10,14 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::copy_pages;
 use crate::engine::{StartError, log_path};
-use crate::inbox::{Pace, ViewError, build_view, compare_views, view_checkpoint, view_path};
+use crate::inbox::{
+    Pace, ViewError, build_view, compare_views, import_snapshot, is_usable_snapshot, view_checkpoint,
+    view_path,
+};
 use crate::log::Log;
-use crate::position::Cursor;
-use crate::progress::{Progress, Report};
+use crate::position::{Cursor, Position};
+use crate::progress::Progress;
 use crate::rebuild::hold_view;
 use crate::sqlite::{Connection, on_thread, reading, remove_database};
-use crate::store::StoreError;
 use crate::store::sqlite::{SqliteStore, inspect, integrity};
+use crate::store::{SnapshotHeader, StoreError};
 
 /// Findings that are listed; the others are counted.
 const FINDINGS_LISTED: usize = 100;
@@ -75,13 +78,15 @@ pub struct Checked {
     pub erased: u64,
     /// How the view was checked.
     pub view: CheckedView,
+    /// Snapshots of which a view was built, and compared as well.
+    pub snapshots: u64,
 }
 
 /// How a view was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckedView {
     /// Row for row, up to this position.
-    Compared(crate::Position),
+    Compared(Position),
     /// There is none, or one of another version or log: the next start builds it.
     ToBeBuilt,
     /// It could not be, as the log cannot be read.
@@ -98,7 +103,7 @@ pub async fn check(
     data: &Path,
     progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> Result<Checked, StartError> {
-    let progress: Arc<dyn Fn(Progress) + Send + Sync> = Arc::new(progress);
+    let progress: Reporter = Arc::new(progress);
     let path = log_path(data);
     if !path.exists() {
         return Err(StartError::NoLog { path: data.to_owned() });
@@ -113,18 +118,66 @@ pub async fn check(
     let (inspected, mut findings) = looked.await??;
     // The append task is never run: nothing is written.
     let (log, _append_task) = Log::open(Arc::new(store), CancellationToken::new()).await?;
-    let view = check_view(data, &log, &mut findings, progress).await?;
+    let (view, snapshots) = check_views(data, &log, &mut findings, progress).await?;
     let (events, without_checksum, erased) = (inspected.events, inspected.without_checksum, inspected.erased);
-    Ok(Checked { findings, events, without_checksum, erased, view })
+    Ok(Checked { findings, events, without_checksum, erased, view, snapshots })
+}
+
+type Reporter = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// Checks the view and what the snapshots make of one against a rebuild from the first event; how many snapshots.
+async fn check_views(
+    data: &Path,
+    log: &Log,
+    findings: &mut Findings,
+    progress: Reporter,
+) -> Result<(CheckedView, u64), StartError> {
+    let rebuilt = Scratch::new(data, "check-rebuilt.db")?;
+    let view = check_view(data, log, &rebuilt.0, findings, progress.clone()).await?;
+    let mut checked = 0;
+    if let CheckedView::Compared(position) = view {
+        for snapshot in log.snapshots().await? {
+            if is_usable_snapshot(&snapshot, log) && snapshot.at.position <= position {
+                let made = Scratch::new(data, "check-snapshot.db")?;
+                let views = [made.0.as_path(), rebuilt.0.as_path()];
+                check_snapshot(log, &snapshot, position, views, findings, progress.clone()).await?;
+                checked += 1;
+            }
+        }
+    }
+    Ok((view, checked))
+}
+
+/// Builds a view of a snapshot, up to a position, and compares it with one that was built from the first event.
+async fn check_snapshot(
+    log: &Log,
+    snapshot: &SnapshotHeader,
+    position: Position,
+    [made, rebuilt]: [&Path; 2],
+    findings: &mut Findings,
+    progress: Reporter,
+) -> Result<(), StartError> {
+    let place = format!("snapshot at {}", snapshot.at.position);
+    if let Err(error) = import_snapshot(made, log, snapshot).await {
+        findings.add(&place, error.to_string());
+        return Ok(());
+    }
+    let report = progress.clone();
+    let building = build_view(made, log, position, Pace::Full, move |done| {
+        report(Progress { doing: "going on from a snapshot", done: done.0, of: position.0 });
+    });
+    building.await?;
+    compare(made, &place, rebuilt, findings, progress).await
 }
 
 async fn check_view(
     data: &Path,
     log: &Log,
+    rebuilt: &Path,
     findings: &mut Findings,
-    progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    progress: Reporter,
 ) -> Result<CheckedView, StartError> {
-    let (copied, rebuilt) = (Scratch::new(data, "check-copy.db")?, Scratch::new(data, "check-rebuilt.db")?);
+    let copied = Scratch::new(data, "check-copy.db")?;
     let view = view_path(data);
     if !view.exists() {
         return Ok(CheckedView::ToBeBuilt);
@@ -144,7 +197,7 @@ async fn check_view(
         return Ok(CheckedView::ToBeBuilt);
     };
     let report = progress.clone();
-    let rebuilding = build_view(&rebuilt.0, log, position, Pace::Full, move |done| {
+    let rebuilding = build_view(rebuilt, log, position, Pace::Full, move |done| {
         report(Progress { doing: "rebuilding the view to compare", done: done.0, of: position.0 });
     });
     match rebuilding.await {
@@ -155,21 +208,29 @@ async fn check_view(
         }
         Err(error) => return Err(error.into()),
     }
-    let (mut found, rebuilt) = (std::mem::take(findings), rebuilt.0.clone());
-    *findings = look(&view, move |connection| {
-        compare(connection, &rebuilt, &mut found, &*progress);
-        found
-    })
-    .await?;
+    compare(&view, "inbox.db", rebuilt, findings, progress).await?;
     Ok(CheckedView::Compared(position))
 }
 
-fn compare(connection: &Connection, rebuilt: &Path, findings: &mut Findings, report: Report<'_>) {
-    let looked = integrity(connection, "inbox.db", findings)
-        .and_then(|()| compare_views(connection, rebuilt, findings, report));
-    if let Err(error) = looked {
-        findings.add("inbox.db", format!("it cannot be read: {error}"));
-    }
+/// Compares a view, called `name` in the findings, with one that was built from the first event.
+async fn compare(
+    view: &Path,
+    name: &str,
+    rebuilt: &Path,
+    findings: &mut Findings,
+    progress: Reporter,
+) -> Result<(), StartError> {
+    let (mut found, name, rebuilt) = (std::mem::take(findings), name.to_owned(), rebuilt.to_owned());
+    *findings = look(view, move |connection| {
+        let looked = integrity(connection, &name, &mut found)
+            .and_then(|()| compare_views(connection, &name, &rebuilt, &mut found, &*progress));
+        if let Err(error) = looked {
+            found.add(&name, format!("it cannot be read: {error}"));
+        }
+        found
+    })
+    .await?;
+    Ok(())
 }
 
 fn is_of(log: &Log, cursor: &Cursor) -> bool {

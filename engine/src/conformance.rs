@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use crate::event::Entry;
 use crate::names::{Channel, IdempotencyKey, Publisher, Tenant, UserId};
 use crate::position::{Offset, Position};
-use crate::store::{AppendItem, AppendOutcome, EventStore, KeyClaim, NewEvent, StoredEvent, StreamName};
+use crate::store::{
+    AppendItem, AppendOutcome, EventStore, KeyClaim, NewEvent, SnapshotHeader, StoredEvent, StreamName,
+};
 
 /// Opens the store under test: the first time empty, later with what was appended before.
 pub trait OpenStore: Send {
@@ -32,6 +34,7 @@ pub async fn event_store(mut opener: impl OpenStore) {
     offsets_are_dense_for_each_tenant(&*store).await;
     keys_are_claimed_once(&*store).await;
     what_was_appended_is_read_back(&*store).await;
+    let (newest, listed) = snapshots_are_listed_once_complete(&*store).await;
 
     let (before, end) = (all(&*store).await, store.head().await.expect("a store has a head"));
     drop(store);
@@ -43,10 +46,61 @@ pub async fn event_store(mut opener: impl OpenStore) {
         assert_eq!(now, then, "law 6: the epochs of positions survive reopening");
     }
     assert_eq!(all(&*store).await, before, "law 6: the events survive reopening");
+    assert_eq!(snapshots(&*store).await, listed, "law 7: snapshots survive reopening");
+    assert_eq!(part(&*store, newest, 1).await, Some(vec![4; 300]), "law 7: parts survive reopening");
     let next = appended(append(&*store, vec![item("t1", None, vec![event(&["a"])])]).await.remove(0));
     assert_eq!(next.0, reopened.position.next(), "law 6: positions go on after reopening");
     let again = append(&*store, vec![item("t1", Some(("p", "k", 1)), vec![event(&[])])]).await.remove(0);
     assert!(matches!(again, AppendOutcome::Duplicate { .. }), "law 6: keys survive reopening");
+}
+
+/// The position of the newest snapshot, and what is listed.
+async fn snapshots_are_listed_once_complete(store: &dyn EventStore) -> (Position, Vec<SnapshotHeader>) {
+    let epochs = store.head().await.expect("a store has a head").epochs;
+    let header = |position| SnapshotHeader {
+        at: epochs.cursor(Position(position)),
+        format: 1,
+        fold: 7,
+        made_at: Timestamp::from_millisecond(1_795_253_000_123).expect("a time"),
+        parts: 2,
+        bytes: 600,
+    };
+    for (position, fill) in [(1, 1), (2, 2), (3, 4)] {
+        for number in [0, 1] {
+            let put = store.snapshots().put_part(Position(position), number, vec![fill; 300]).await;
+            put.expect("law 7: a part is put");
+        }
+        let listed = snapshots(store).await.len() as u64;
+        assert_eq!(listed, position - 1, "law 7: nothing is listed before it is complete");
+        store.snapshots().complete(header(position)).await.expect("law 7: a snapshot is completed");
+    }
+    let put = store.snapshots().put_part(Position(3), 1, vec![4; 300]).await;
+    put.expect("law 7: a part is put again");
+    let listed = snapshots(store).await.len();
+    assert_eq!(listed, 2, "law 7: one that is made again is not listed meanwhile");
+    store.snapshots().complete(header(3)).await.expect("law 7: and is, once it is complete");
+    let put = store.snapshots().put_part(Position(4), 0, vec![9; 300]).await;
+    put.expect("law 7: a part of what is never completed");
+    while store.snapshots().drop_all_but(2).await.expect("law 7: snapshots are dropped") {}
+    let listed = snapshots(store).await;
+    assert_eq!(listed, [header(3), header(2)], "law 7: the newest are kept and listed first");
+    for (position, number, fill) in [(2, 0, 2), (2, 1, 2), (3, 0, 4)] {
+        let kept = part(store, Position(position), number).await;
+        assert_eq!(kept, Some(vec![fill; 300]), "law 7: part {number} of {position} is kept");
+    }
+    for (position, number) in [(1, 0), (3, 2), (4, 0)] {
+        let gone = part(store, Position(position), number).await;
+        assert_eq!(gone, None, "law 7: part {number} of {position} is not there");
+    }
+    (Position(3), listed)
+}
+
+async fn snapshots(store: &dyn EventStore) -> Vec<SnapshotHeader> {
+    store.snapshots().list().await.expect("law 7: snapshots are listed")
+}
+
+async fn part(store: &dyn EventStore, at: Position, number: u32) -> Option<Vec<u8>> {
+    store.snapshots().part(at, number).await.expect("law 7: a part is read")
 }
 
 async fn positions_are_dense(store: &dyn EventStore) {

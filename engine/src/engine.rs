@@ -19,7 +19,7 @@ use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
 use crate::hub::{SubscriberId, Subscription};
-use crate::inbox::{ViewError, ViewReaders, discard_view, ensure_view, is_damage, view_path};
+use crate::inbox::{Source, ViewError, ViewReaders, discard_view, ensure_view, is_damage, view_path};
 use crate::known_head;
 use crate::limits;
 use crate::log::{Append, Appended, Log, LogError, to_millisecond};
@@ -27,6 +27,7 @@ use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
 use crate::projector::{Kept, Projector, Request};
+use crate::snapshot;
 use crate::space::{Space, drop_ballast};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoreError};
@@ -52,6 +53,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Recent events whose effects are kept in memory for those who come back; without it, as many as is sensible.
     pub recent_kept: Option<usize>,
+    /// A snapshot is taken whenever so many events have come since the last one; 0 for never.
+    pub snapshot_events: u64,
     /// How often it is recorded how far devices have come, if anything changed; `None` switches delivery status off.
     pub progress_every: Option<Duration>,
 }
@@ -67,6 +70,7 @@ impl Options {
             clock: None,
             reserve_bytes: limits::RESERVE_BYTES,
             recent_kept: None,
+            snapshot_events: limits::SNAPSHOT_EVENTS,
             progress_every: Some(PROGRESS_EVERY),
         }
     }
@@ -121,6 +125,8 @@ struct Inner {
     view: Arc<ViewReaders>,
     /// One rebuild at a time.
     rebuilding: Semaphore,
+    /// One snapshot at a time, and none while another view is put in place.
+    snapshotting: Semaphore,
     plugins: Vec<Arc<dyn Plugin>>,
     clock: Arc<dyn Clock>,
     encodings: AtomicUsize,
@@ -181,13 +187,14 @@ impl Engine {
             _ => log.head(), // without a key there is nothing to be a duplicate of
         };
 
-        ensure_view(&options.data, &log, false, report_progress(log.head())).await?;
+        ensure_view(&options.data, &log, None, report_progress(log.head())).await?;
         let kept = Kept { people: options.people_kept, recent: options.recent_kept };
         let start = || follow(&options.data, &log, kept, closing_projector.clone());
         let (projector, projecting) = match start().await {
             Err(error) if error.is_damage() => {
                 tracing::warn!(%error, "the inbox view is damaged");
-                ensure_view(&options.data, &log, true, report_progress(log.head())).await?;
+                let source = Some(Source::FirstEvent);
+                ensure_view(&options.data, &log, source, report_progress(log.head())).await?;
                 start().await?
             }
             started => started?,
@@ -212,6 +219,7 @@ impl Engine {
             projector,
             view: Arc::new(view),
             rebuilding: Semaphore::new(1),
+            snapshotting: Semaphore::new(1),
             plugins: options.plugins,
             clock: clock.clone(),
             encodings: AtomicUsize::new(1),
@@ -235,6 +243,11 @@ impl Engine {
         let engine = Self { inner: Arc::new(inner) };
         let due = engine.projector().due.clone();
         engine.inner.life.projector_task.spawn(timers::run(engine.downgrade(), clock, due));
+        if options.snapshot_events > 0 {
+            let life = &engine.inner.life;
+            let closing = life.closing_projector.clone();
+            life.projector_task.spawn(snapshot::keep(engine.downgrade(), options.snapshot_events, closing));
+        }
         if let Some(every) = options.progress_every {
             let life = &engine.inner.life;
             let recording = record_progress(engine.downgrade(), every, life.closing_progress.clone());
@@ -412,6 +425,10 @@ impl Engine {
         &self.inner.rebuilding
     }
 
+    pub(crate) fn snapshotting(&self) -> &Semaphore {
+        &self.inner.snapshotting
+    }
+
     /// Where its files are.
     pub(crate) fn data(&self) -> &Path {
         &self.inner.data
@@ -485,6 +502,7 @@ pub(crate) fn lock_directory(data: &Path) -> Result<File, StartError> {
 /// [`StartError`].
 pub async fn rebuild(
     data: &Path,
+    source: Source,
     progress: impl Fn(Position, Position) + Send + 'static,
 ) -> Result<Position, StartError> {
     if !log_path(data).exists() {
@@ -495,7 +513,7 @@ pub async fn rebuild(
     // The append task is never run: nothing is written.
     let (log, _append_task) = Log::open(store, CancellationToken::new()).await?;
     let head = log.head();
-    ensure_view(data, &log, true, move |position| progress(position, head)).await?;
+    ensure_view(data, &log, Some(source), move |position| progress(position, head)).await?;
     Ok(head)
 }
 

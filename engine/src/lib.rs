@@ -54,6 +54,7 @@ mod projector;
 mod query;
 mod rebuild;
 mod resume;
+pub mod snapshot;
 mod space;
 mod sqlite;
 pub mod stats;
@@ -69,6 +70,7 @@ pub use draft::Draft;
 pub use engine::{Engine, Options, StartError, rebuild};
 pub use epochs::{Epochs, EpochsError};
 pub use error::Error;
+pub use inbox::Source;
 pub use names::{
     Channel, CollapseKey, DeviceName, IdempotencyKey, NameError, NotificationType, Priority, Publisher, Role,
     SessionId, Tag, Tenant, UserId, UserKey,

@@ -49,6 +49,8 @@ pub const SCANNED_PER_PAGE: usize = 5_000;
 /// Bytes of the disk that are kept free when nothing else is said: what the log and the views need to write what was
 /// accepted, and to fold their WALs, several times over.
 pub const RESERVE_BYTES: u64 = 64 << 20;
+/// Events after which a snapshot is taken when nothing else is said: a rebuild from there takes some seconds.
+pub const SNAPSHOT_EVENTS: u64 = 1_000_000;
 /// Channels one connection may watch.
 pub const WATCHES_PER_SUBSCRIBER: usize = 64;
 /// Positions that a device that comes back may have missed at most; beyond that it loads its inbox.

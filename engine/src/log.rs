@@ -19,7 +19,9 @@ use crate::event::{Event, Events, Fact, codec};
 use crate::names::Tenant;
 use crate::position::{Cursor, Position};
 use crate::space::Space;
-use crate::store::{AppendItem, AppendOutcome, EventStore, KeyClaim, KeyHolder, NewEvent, StoreError};
+use crate::store::{
+    AppendItem, AppendOutcome, EventStore, KeyClaim, KeyHolder, NewEvent, SnapshotHeader, StoreError,
+};
 
 use ring::Ring;
 pub use tail::{Tail, TailError};
@@ -255,6 +257,54 @@ impl Log {
         }
         let decoded = stored.into_iter().map(|event| codec::decode(event).map(Arc::new));
         Ok(decoded.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Log {
+    /// Keeps a part of a snapshot that is being made.
+    pub(crate) async fn put_snapshot_part(
+        &self,
+        at: Position,
+        number: u32,
+        part: Vec<u8>,
+    ) -> Result<(), LogError> {
+        self.written(self.shared.store.snapshots().put_part(at, number, part).await)
+    }
+
+    /// Lists a snapshot, all of whose parts were put.
+    pub(crate) async fn complete_snapshot(&self, snapshot: SnapshotHeader) -> Result<(), LogError> {
+        self.written(self.shared.store.snapshots().complete(snapshot).await)
+    }
+
+    /// Drops all but the newest snapshots, and some of the parts that are of none. Whether there are more of these.
+    pub(crate) async fn drop_snapshots(&self, keep: usize) -> Result<bool, LogError> {
+        self.written(self.shared.store.snapshots().drop_all_but(keep).await)
+    }
+
+    /// The snapshots that are complete, the newest first.
+    pub(crate) async fn snapshots(&self) -> Result<Vec<SnapshotHeader>, LogError> {
+        Ok(self.shared.store.snapshots().list().await?)
+    }
+
+    /// A part of a snapshot; `None` when it is not there.
+    pub(crate) async fn snapshot_part(&self, at: Position, number: u32) -> Result<Option<Vec<u8>>, LogError> {
+        Ok(self.shared.store.snapshots().part(at, number).await?)
+    }
+
+    /// What a write to the store came to. After one that failed, nothing is known of what the store holds.
+    fn written<T>(&self, outcome: Result<T, StoreError>) -> Result<T, LogError> {
+        match outcome {
+            Err(StoreError::Full) => {
+                self.shared.space.ran_out();
+                Err(LogError::Full)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the event log cannot be written, no more is accepted");
+                self.shared.failed.cancel();
+                Err(error.into())
+            }
+            Ok(done) => Ok(done),
+        }
     }
 }
 

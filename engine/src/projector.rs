@@ -14,9 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
-use crate::inbox::{
-    Counts, Folded, Projection, SharedFold, Snapshot, ViewError, effects_of, noted, view_path,
-};
+use crate::inbox::{Counts, Folded, Inbox, Projection, SharedFold, ViewError, effects_of, noted, view_path};
 use crate::log::{Log, Tail};
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
@@ -42,7 +40,7 @@ const UNWRITTEN_EVERY: Duration = Duration::from_millis(250);
 /// What the thread is asked.
 pub(crate) enum Request {
     /// A person, brought into memory.
-    Load(UserKey, oneshot::Sender<Snapshot>),
+    Load(UserKey, oneshot::Sender<Inbox>),
     /// A new subscriber.
     Subscribe(Subscription, From, oneshot::Sender<Opened>),
     /// What a subscriber gets next; `None` when it has gone.
@@ -395,7 +393,7 @@ impl Thread<'_> {
     /// Whoever asked may have gone: an answer that nobody takes is dropped.
     fn serve(&mut self, request: Request) -> Result<(), ViewError> {
         match request {
-            Request::Load(key, reply) => drop(reply.send(self.projection.snapshot(&key)?)),
+            Request::Load(key, reply) => drop(reply.send(self.projection.inbox_of(&key)?)),
             Request::Subscribe(subscription, from, reply) => {
                 drop(reply.send(self.subscribe(subscription, from)?));
             }
@@ -418,12 +416,12 @@ impl Thread<'_> {
     fn subscribe(&mut self, subscription: Subscription, from: From) -> Result<Opened, ViewError> {
         let registration = Registration::new(self.state.departures.clone());
         self.projection.pin(&subscription.key)?;
-        let snapshot = self.projection.snapshot(&subscription.key)?;
-        let channels: Vec<Channel> = snapshot.person.channels().cloned().collect();
+        let inbox = self.projection.inbox_of(&subscription.key)?;
+        let channels: Vec<Channel> = inbox.person.channels().cloned().collect();
         let watching = subscription.watches.clone();
         self.state.hub.subscribe(registration.id, subscription, channels.iter());
         let next = self.advance(registration.id, from)?.unwrap_or(Next::TooMany);
-        Ok(Opened { registration, channels, watching, counts: snapshot.counts, next })
+        Ok(Opened { registration, channels, watching, counts: inbox.counts, next })
     }
 
     /// What a subscriber gets next. When that is everything there is, it is live from here on.
@@ -444,7 +442,7 @@ impl Thread<'_> {
             let Step { parcels, position } = gathered.into_step();
             return Ok(Some(Next::Here(Advance { parcels, position, mailbox: None })));
         }
-        let gathered = gathered.caught_up(viewer.snapshot.counts);
+        let gathered = gathered.caught_up(viewer.inbox.counts);
         let parcels = gathered.into_step().parcels;
         Ok(Some(Next::Here(self.attach(id, parcels, position))))
     }

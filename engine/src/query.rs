@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::EntryRef;
 use crate::hub::{ChannelPresence, Presence};
-use crate::inbox::{Counts, InboxItem, InboxPage, InboxQuery, PartCounts, Snapshot, is_damage};
+use crate::inbox::{Counts, Inbox, InboxItem, InboxPage, InboxQuery, PartCounts, is_damage};
 use crate::limits;
 use crate::names::{Channel, UserId, UserKey};
 use crate::notification::NotificationId;
@@ -52,8 +52,8 @@ impl Engine {
         query: InboxQuery,
         at_least: Position,
     ) -> Result<InboxPage, Error> {
-        let snapshot = self.own_snapshot(identity, at_least).await?;
-        self.look(snapshot, move |snapshot, connection| snapshot.page(connection, &query)).await
+        let inbox = self.own_inbox(identity, at_least).await?;
+        self.look(inbox, move |inbox, connection| inbox.page(connection, &query)).await
     }
 
     /// One notification of one's own.
@@ -66,8 +66,8 @@ impl Engine {
         id: NotificationId,
         at_least: Position,
     ) -> Result<InboxItem, Error> {
-        let snapshot = self.own_snapshot(identity, at_least).await?;
-        let found = self.look(snapshot, move |snapshot, connection| snapshot.find(connection, &id)).await?;
+        let inbox = self.own_inbox(identity, at_least).await?;
+        let found = self.look(inbox, move |inbox, connection| inbox.find(connection, &id)).await?;
         found.map(|found| found.item).ok_or(Error::NotFound { field: "id".to_owned() })
     }
 
@@ -81,7 +81,7 @@ impl Engine {
         let known = self.projector().fold.read().counts(&key);
         match known {
             Some(counts) => Ok(counts),
-            None => Ok(self.snapshot(&key, at_least).await?.counts),
+            None => Ok(self.inbox_of(&key, at_least).await?.counts),
         }
     }
 
@@ -94,9 +94,9 @@ impl Engine {
         identity: &Identity,
         at_least: Position,
     ) -> Result<CountsBy<String>, Error> {
-        let snapshot = self.own_snapshot(identity, at_least).await?;
-        let counts = snapshot.counts;
-        let parts = self.look(snapshot, |snapshot, connection| snapshot.counts_by_type(connection)).await?;
+        let inbox = self.own_inbox(identity, at_least).await?;
+        let counts = inbox.counts;
+        let parts = self.look(inbox, |inbox, connection| inbox.counts_by_type(connection)).await?;
         Ok(CountsBy { counts, parts })
     }
 
@@ -109,8 +109,8 @@ impl Engine {
         identity: &Identity,
         at_least: Position,
     ) -> Result<CountsBy<Channel>, Error> {
-        let snapshot = self.own_snapshot(identity, at_least).await?;
-        Ok(CountsBy { counts: snapshot.counts, parts: snapshot.counts_by_channel() })
+        let inbox = self.own_inbox(identity, at_least).await?;
+        Ok(CountsBy { counts: inbox.counts, parts: inbox.counts_by_channel() })
     }
 
     /// The members of a channel, by name, after a name.
@@ -163,9 +163,9 @@ impl Engine {
         if identity.require(Scope::Admin).is_err()
             && let Err(forbidden) = identity.require_watch(channel)
         {
-            let snapshot = self.own_snapshot(identity, Position(0)).await?;
+            let inbox = self.own_inbox(identity, Position(0)).await?;
             // Being known is enough to be a member of `everyone`, and not enough to see who everyone is.
-            if channel.is_everyone() || !snapshot.person.is_member(channel) {
+            if channel.is_everyone() || !inbox.person.is_member(channel) {
                 return Err(forbidden);
             }
         }
@@ -195,17 +195,17 @@ impl Engine {
         self.reach(position).await
     }
 
-    async fn own_snapshot(&self, identity: &Identity, at_least: Position) -> Result<Snapshot, Error> {
+    async fn own_inbox(&self, identity: &Identity, at_least: Position) -> Result<Inbox, Error> {
         let key = self.admit(identity).await?;
-        self.snapshot(&key, at_least.max(self.log().head())).await
+        self.inbox_of(&key, at_least.max(self.log().head())).await
     }
 
     /// A person as they are at a position or later.
-    pub(crate) async fn snapshot(&self, key: &UserKey, at_least: Position) -> Result<Snapshot, Error> {
+    pub(crate) async fn inbox_of(&self, key: &UserKey, at_least: Position) -> Result<Inbox, Error> {
         self.reach(at_least).await?;
-        let in_memory = Snapshot::of(&self.projector().fold.read(), key);
-        if let Some(snapshot) = in_memory {
-            return Ok(snapshot);
+        let in_memory = Inbox::of(&self.projector().fold.read(), key);
+        if let Some(inbox) = in_memory {
+            return Ok(inbox);
         }
         let key = key.clone();
         self.projector().ask(|reply| Request::Load(key, reply)).await.ok_or(Error::Stopping)
@@ -215,27 +215,27 @@ impl Engine {
     #[allow(clippy::type_complexity)]
     pub(crate) async fn look_up(
         &self,
-        snapshot: Snapshot,
+        inbox: Inbox,
         ids: Vec<NotificationId>,
-    ) -> Result<(Snapshot, Vec<(NotificationId, Option<EntryRef>)>), Error> {
-        self.look(snapshot, move |snapshot, connection| {
+    ) -> Result<(Inbox, Vec<(NotificationId, Option<EntryRef>)>), Error> {
+        self.look(inbox, move |inbox, connection| {
             let mut found = Vec::with_capacity(ids.len());
             for id in ids {
-                found.push((id, snapshot.find(connection, &id)?.map(|found| found.entry)));
+                found.push((id, inbox.find(connection, &id)?.map(|found| found.entry)));
             }
-            Ok((snapshot.clone(), found))
+            Ok((inbox.clone(), found))
         })
         .await
     }
 
-    /// Reads the view on behalf of a snapshot, once it has come as far.
+    /// Reads the view on behalf of a inbox, once it has come as far.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
-        snapshot: Snapshot,
-        job: impl FnOnce(&Snapshot, &Connection) -> rusqlite::Result<T> + Send + 'static,
+        inbox: Inbox,
+        job: impl FnOnce(&Inbox, &Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        self.reach_view(snapshot.position()).await?;
-        self.on_view(move |connection| job(&snapshot, connection)).await
+        self.reach_view(inbox.position()).await?;
+        self.on_view(move |connection| job(&inbox, connection)).await
     }
 
     pub(crate) async fn on_view<T: Send + 'static>(

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::inbox::{Pace, ViewError, ViewReaders, build_view, building_path, put_view_at, view_path};
+use crate::inbox::{
+    Pace, Source, ViewError, ViewReaders, begin_view, build_view, building_path, put_view_at, view_path,
+};
 use crate::log::Log;
 use crate::position::Position;
 use crate::projector::Request;
@@ -32,21 +34,24 @@ pub(crate) struct Replacement {
 }
 
 impl Engine {
-    /// Builds the view anew from the log and puts it in place, while everything goes on. `progress` is told how far it has
+    /// Builds the view anew and puts it in place, while everything goes on. `progress` is told how far it has
     /// come, and of how far. Dropped before that, it leaves everything as it was. The position at which it was put in place.
     ///
     /// # Errors
     /// [`Error::Rebuilding`] when it is being done already; [`Error::Internal`] when it failed: the view is the old one then.
     pub async fn rebuild_view(
         &self,
+        source: Source,
         progress: impl Fn(Position, Position) + Send + Sync + 'static,
     ) -> Result<Position, Error> {
         let _alone = self.rebuilding().try_acquire().map_err(|_| Error::Rebuilding)?;
         let cancelled = CancellationToken::new();
         let _cancel = cancelled.clone().drop_guard();
-        let built = build_beside(self.data(), self.log(), cancelled, Arc::new(progress)).await;
+        let built = build_beside(self.data(), self.log(), source, cancelled, Arc::new(progress)).await;
         let placed = match built {
             Ok(()) => {
+                // Whoever takes a snapshot has the old one open.
+                let _no_snapshot = self.snapshotting().acquire().await.map_err(|_| Error::Stopping)?;
                 let (data, readers) = (self.data().to_owned(), self.view().clone());
                 let asked =
                     self.projector().ask(|reply| Request::Replace(Replacement { data, readers, reply }));
@@ -64,11 +69,13 @@ impl Engine {
 async fn build_beside(
     data: &Path,
     log: &Log,
+    source: Source,
     cancelled: CancellationToken,
     progress: Arc<dyn Fn(Position, Position) + Send + Sync>,
 ) -> Result<(), ViewError> {
     let path = building_path(data);
     remove_database(&path).map_err(|(path, error)| ViewError::File { path, error })?;
+    begin_view(&path, log, source).await?;
     let mut reached = Position(0);
     for _ in 0..CATCH_UPS {
         let (head, progress) = (log.head(), progress.clone());

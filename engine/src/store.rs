@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::epochs::Epochs;
 use crate::event::Entry;
 use crate::names::{Channel, IdempotencyKey, Publisher, Tenant, UserId};
-use crate::position::{Offset, Position};
+use crate::position::{Cursor, Offset, Position};
 
 /// Where the log is kept.
 ///
@@ -28,6 +28,8 @@ use crate::position::{Offset, Position};
 /// 6. Positions, offsets and keys survive reopening, and so does the epoch of each position. A store that may have lost the
 ///    end of its log (an older copy was put back, a replica took over) begins a new epoch before it gives a position: so
 ///    that no position is given twice in one epoch. One that cannot tell begins one whenever it is opened for writing.
+/// 7. A snapshot is listed once it is complete, and not before. Its parts are read back as they were given or not at all, also
+///    after reopening. What is dropped is what was to be dropped.
 pub trait EventStore: Send + Sync + 'static {
     /// Appends items, in their order, in one transaction. An outcome for each item.
     ///
@@ -77,6 +79,61 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>>;
+
+    /// Where snapshots are kept: as durably as the log, and with its backups.
+    fn snapshots(&self) -> &dyn SnapshotStore;
+}
+
+/// Where snapshots are kept. Law 7 of [`EventStore`] is about them.
+pub trait SnapshotStore: Send + Sync {
+    /// Keeps a part of a snapshot that is being made; parts are numbered from 0. A part that is there already is replaced, and a
+    /// complete snapshot of the same position is no longer listed.
+    ///
+    /// # Errors
+    /// As those of [`EventStore::append`].
+    fn put_part(&self, at: Position, number: u32, part: Vec<u8>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Lists a snapshot, all of whose parts were put; durably, when this is answered.
+    ///
+    /// # Errors
+    /// As those of [`EventStore::append`].
+    fn complete(&self, snapshot: SnapshotHeader) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The snapshots that are complete, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<SnapshotHeader>, StoreError>>;
+
+    /// A part of a snapshot; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or when the part is not what was put.
+    fn part(&self, at: Position, number: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
+
+    /// Drops complete snapshots but the newest `keep`, and some of the parts that are of no complete one. Whether there are more of
+    /// these: a call takes no longer than an append.
+    ///
+    /// # Errors
+    /// As those of [`EventStore::append`].
+    fn drop_all_but(&self, keep: usize) -> BoxFuture<'_, Result<bool, StoreError>>;
+}
+
+/// What a snapshot says of itself. What is in its parts is not the store's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotHeader {
+    /// Everything up to here is in it.
+    pub at: Cursor,
+    /// How its parts are to be read.
+    pub format: u16,
+    /// What made of events what is in it.
+    pub fold: u16,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// How many parts it has.
+    pub parts: u32,
+    /// The size of all of them.
+    pub bytes: u64,
 }
 
 /// The end of a log, and what its positions are called.

@@ -38,6 +38,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
             "the inbox view was not compared, as the log cannot be read to its end".to_owned()
         }
     });
+    if checked.snapshots > 0 {
+        say(format_args!("compared what came of {} snapshots, too", checked.snapshots));
+    }
     match checked.findings.count() {
         0 => Ok(()),
         1 => bail!("there is 1 finding; docs/operation.md says what to do"),

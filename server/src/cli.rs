@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Rebuild the inbox view from the log, while a server runs or not
     Rebuild(RebuildArgs),
+    /// Take a snapshot, from which the next view is built, while a server runs or not
+    Snapshot(SnapshotArgs),
     /// Check the log and the inbox view, while a server runs or not; fails when something is wrong
     Check,
     /// Copy the log to a file, while a server runs or not
@@ -74,7 +76,16 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
+pub(crate) struct SnapshotArgs {
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Args)]
 pub(crate) struct RebuildArgs {
+    /// Begin with the newest snapshot instead of the first event; not where something may have been wrong when it was taken
+    #[arg(long)]
+    pub(crate) from_snapshot: bool,
     #[command(flatten)]
     pub(crate) server: Server,
 }

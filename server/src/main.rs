@@ -19,6 +19,7 @@ mod retract;
 mod scheduled;
 mod secret;
 mod serve;
+mod snapshot;
 mod stats;
 mod tail;
 mod token;
@@ -67,6 +68,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Stats(args) => stats::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),
         Command::Rebuild(args) => rebuild::run(&settings, args).await,
+        Command::Snapshot(args) => snapshot::run(&settings, args).await,
         Command::Check => check::run(&settings).await,
         Command::Backup(args) => backup::back_up(&settings, args).await,
         Command::Restore(args) => backup::restore(&settings, args).await,

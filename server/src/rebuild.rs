@@ -1,11 +1,11 @@
-//! `tidings rebuild`: the inbox view anew from the log, with progress; by the server that uses the directory, if one does.
+//! `tidings rebuild`: the inbox view anew, with progress; by the server that uses the directory, if one does.
 
 use std::time::Instant;
 
 use anyhow::{anyhow, bail};
 use serde_json::{Value, json};
 use tidings_config::Settings;
-use tidings_engine::{Position, Progress, StartError};
+use tidings_engine::{Position, Progress, Source, StartError};
 use tidings_http::token::Grant;
 
 use crate::cli::RebuildArgs;
@@ -19,7 +19,8 @@ pub(crate) async fn run(settings: &Settings, args: RebuildArgs) -> anyhow::Resul
     let bar = Bar::new()?;
     let shown = bar.clone();
     let begun = Instant::now();
-    let here = tidings_engine::rebuild(&settings.data_dir, move |position, head| {
+    let source = if args.from_snapshot { Source::Snapshot } else { Source::FirstEvent };
+    let here = tidings_engine::rebuild(&settings.data_dir, source, move |position, head| {
         shown.show(Progress { doing: DOING, done: position.0, of: head.0 });
     });
     let rebuilt = match here.await {
@@ -36,7 +37,8 @@ pub(crate) async fn run(settings: &Settings, args: RebuildArgs) -> anyhow::Resul
 async fn ask_server(settings: &Settings, args: &RebuildArgs, bar: &Bar) -> anyhow::Result<Position> {
     let grant = Grant { scopes: vec!["admin".to_owned()], ..Grant::default() };
     let client = Client::new(settings, &args.server, grant)?;
-    let mut response = client.send(client.post("/v1/admin/rebuild", &json!({}))).await?;
+    let path = if args.from_snapshot { "/v1/admin/rebuild?from=snapshot" } else { "/v1/admin/rebuild" };
+    let mut response = client.send(client.post(path, &json!({}))).await?;
     let mut text = Vec::new();
     while let Some(bytes) = response.chunk().await? {
         text.extend_from_slice(&bytes);

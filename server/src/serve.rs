@@ -109,6 +109,7 @@ impl Server {
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
         options.reserve_bytes = settings.reserve_bytes;
+        options.snapshot_events = settings.snapshot_events;
         if !settings.delivery.progress {
             options.progress_every = None;
         }

@@ -36,9 +36,9 @@ impl Engine {
     }
 
     async fn click(&self, key: &UserKey, ids: &[NotificationId]) -> Result<Done, Error> {
-        let (snapshot, entries) = self.resolve(key, ids).await?;
+        let (inbox, entries) = self.resolve(key, ids).await?;
         let clicked: Vec<EntryRef> = self.not_clicked(key, entries.clone()).await;
-        let unread: Vec<EntryRef> = entries.into_iter().filter(|entry| !snapshot.is_read(entry)).collect();
+        let unread: Vec<EntryRef> = entries.into_iter().filter(|entry| !inbox.is_read(entry)).collect();
         let mut facts = Vec::new();
         if !clicked.is_empty() {
             facts.push(Fact::Clicked(Marked { user: key.user.clone(), entries: clicked }));
@@ -48,7 +48,7 @@ impl Engine {
             facts.push(Fact::Read(Read { user: key.user.clone(), selection }));
         }
         if facts.is_empty() {
-            return Ok(Done { position: snapshot.position() });
+            return Ok(Done { position: inbox.position() });
         }
         self.record(&key.tenant, facts).await
     }

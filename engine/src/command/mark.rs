@@ -8,7 +8,7 @@ use crate::access::Identity;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EntryRef, Fact, Mark, Marked, Read, Seen, Selection, Snoozed, Woken};
-use crate::inbox::Snapshot;
+use crate::inbox::Inbox;
 use crate::limits;
 use crate::names::{UserId, UserKey};
 use crate::notification::NotificationId;
@@ -31,10 +31,10 @@ impl Engine {
     /// See [`Error`]; nothing was done.
     pub async fn read(&self, identity: &Identity, ids: &[NotificationId]) -> Result<Done, Error> {
         let key = identity.key()?;
-        let (snapshot, entries) = self.resolve(&key, ids).await?;
-        let unread: Vec<EntryRef> = entries.into_iter().filter(|entry| !snapshot.is_read(entry)).collect();
+        let (inbox, entries) = self.resolve(&key, ids).await?;
+        let unread: Vec<EntryRef> = entries.into_iter().filter(|entry| !inbox.is_read(entry)).collect();
         let read = |user, entries| Fact::Read(Read { user, selection: Selection::Entries(entries) });
-        self.change(&key, &snapshot, unread, read).await
+        self.change(&key, &inbox, unread, read).await
     }
 
     /// Marks all of one's notifications up to a position as read: those that the client had seen, not what came since.
@@ -63,10 +63,9 @@ impl Engine {
     /// See [`Error`]; nothing was done.
     pub async fn mark(&self, identity: &Identity, mark: Mark, ids: &[NotificationId]) -> Result<Done, Error> {
         let key = identity.key()?;
-        let (snapshot, mut entries) = self.resolve(&key, ids).await?;
-        entries.retain(|entry| snapshot.would_change(mark, entry));
-        self.change(&key, &snapshot, entries, |user, entries| Fact::Marked(mark, Marked { user, entries }))
-            .await
+        let (inbox, mut entries) = self.resolve(&key, ids).await?;
+        entries.retain(|entry| inbox.would_change(mark, entry));
+        self.change(&key, &inbox, entries, |user, entries| Fact::Marked(mark, Marked { user, entries })).await
     }
 
     /// Puts notifications of one's own off: out of sight and out of the counts until a time.
@@ -86,8 +85,8 @@ impl Engine {
             let days = limits::SCHEDULED_DAYS;
             return Err(Error::field("until", format!("expected a time in the future, within {days} days")));
         }
-        let (snapshot, entries) = self.resolve(&key, ids).await?;
-        self.change(&key, &snapshot, entries, |user, entries| Fact::Snoozed(Snoozed { user, entries, until }))
+        let (inbox, entries) = self.resolve(&key, ids).await?;
+        self.change(&key, &inbox, entries, |user, entries| Fact::Snoozed(Snoozed { user, entries, until }))
             .await
     }
 
@@ -97,10 +96,10 @@ impl Engine {
     /// See [`Error`]; nothing was done.
     pub async fn wake(&self, identity: &Identity, ids: &[NotificationId]) -> Result<Done, Error> {
         let key = identity.key()?;
-        let (snapshot, mut entries) = self.resolve(&key, ids).await?;
-        entries.retain(|entry| snapshot.is_snoozed(entry));
+        let (inbox, mut entries) = self.resolve(&key, ids).await?;
+        entries.retain(|entry| inbox.is_snoozed(entry));
         if entries.is_empty() {
-            return Ok(Done { position: snapshot.position() });
+            return Ok(Done { position: inbox.position() });
         }
         let woken = |entry| Fact::Woken(Woken { user: key.user.clone(), entry, snoozed_at: None });
         self.record(&key.tenant, entries.into_iter().map(woken).collect()).await
@@ -110,12 +109,12 @@ impl Engine {
     async fn change(
         &self,
         key: &UserKey,
-        snapshot: &Snapshot,
+        inbox: &Inbox,
         entries: Vec<EntryRef>,
         fact: impl FnOnce(UserId, Vec<EntryRef>) -> Fact,
     ) -> Result<Done, Error> {
         if entries.is_empty() {
-            return Ok(Done { position: snapshot.position() });
+            return Ok(Done { position: inbox.position() });
         }
         self.record(&key.tenant, vec![fact(key.user.clone(), entries)]).await
     }
@@ -125,7 +124,7 @@ impl Engine {
         &self,
         key: &UserKey,
         ids: &[NotificationId],
-    ) -> Result<(Snapshot, Vec<EntryRef>), Error> {
+    ) -> Result<(Inbox, Vec<EntryRef>), Error> {
         let most = limits::NOTIFICATIONS_PER_COMMAND;
         if ids.is_empty() || ids.len() > most {
             let detail = format!("expected 1 to {most} notifications, got {}", ids.len());
@@ -134,8 +133,8 @@ impl Engine {
         let mut unique = ids.to_vec();
         unique.sort_unstable();
         unique.dedup();
-        let snapshot = self.snapshot(key, self.log().head()).await?;
-        let (snapshot, found) = self.look_up(snapshot, unique).await?;
+        let inbox = self.inbox_of(key, self.log().head()).await?;
+        let (inbox, found) = self.look_up(inbox, unique).await?;
         let mut entries = Vec::with_capacity(found.len());
         for (id, entry) in found {
             entries.push(entry.ok_or_else(|| {
@@ -143,7 +142,7 @@ impl Engine {
                 Error::NotFound { field: format!("notifications[{index}]") }
             })?);
         }
-        Ok((snapshot, entries))
+        Ok((inbox, entries))
     }
 
     /// The position that a client means, if it can have seen it.

@@ -98,8 +98,8 @@ impl Engine {
             let mut changing = Vec::with_capacity(concerned.len());
             for user in concerned {
                 let key = UserKey { tenant: identity.tenant.clone(), user };
-                let snapshot = self.snapshot(&key, self.log().head()).await?;
-                if snapshot.person.is_member_by(channel, by) != member {
+                let inbox = self.inbox_of(&key, self.log().head()).await?;
+                if inbox.person.is_member_by(channel, by) != member {
                     changing.push(key.user);
                 }
             }
@@ -124,8 +124,8 @@ impl Engine {
     pub async fn admit(&self, identity: &Identity) -> Result<UserKey, Error> {
         let key = identity.key()?;
         for _ in 0..ADMISSION_ROUNDS {
-            let snapshot = self.snapshot(&key, self.log().head()).await?;
-            let facts = admission(identity, &key.user, &snapshot.person);
+            let inbox = self.inbox_of(&key, self.log().head()).await?;
+            let facts = admission(identity, &key.user, &inbox.person);
             if facts.is_empty() {
                 break;
             }

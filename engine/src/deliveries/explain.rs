@@ -86,9 +86,9 @@ impl Engine {
         let published = event.published().ok_or(Error::Internal)?;
         let key = UserKey { tenant: identity.tenant.clone(), user };
         let memberships = self.spans(&key, &published.audience).await?;
-        let snapshot = self.snapshot(&key, self.log().head()).await?;
-        let is_known = snapshot.person.is_known();
-        let found = self.look(snapshot, move |snapshot, connection| snapshot.find(connection, &id)).await?;
+        let inbox = self.inbox_of(&key, self.log().head()).await?;
+        let is_known = inbox.person.is_known();
+        let found = self.look(inbox, move |inbox, connection| inbox.find(connection, &id)).await?;
         let inbox = found.map(|found| InInbox {
             read: found.item.read,
             seen: found.item.seen,

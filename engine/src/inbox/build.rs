@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::projection::{Projection, SharedFold, ViewError, path_in};
-use super::view;
+use super::{snapshot, view};
 use crate::event::Events;
 use crate::log::{Log, Tail, TailError};
 use crate::position::Position;
@@ -25,6 +25,8 @@ const EVENTS_AT_ONCE_BESIDE: usize = 2_048;
 const WEIGHT_AT_ONCE: usize = 32 << 20;
 /// Batches that are read and decoded before they are needed.
 const BATCHES_AHEAD: usize = 1;
+/// Parts of a snapshot that are read before they are needed.
+pub(super) const PARTS_AHEAD: usize = 1;
 /// Of pages in memory while a view is built: 64 MiB.
 const CACHE: &str = "-65536";
 
@@ -37,25 +39,35 @@ pub(crate) enum Pace {
     Beside(CancellationToken),
 }
 
+/// What a view is built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The newest snapshot that can be used, and what came after it; all of the log if there is none.
+    Snapshot,
+    /// All of the log. For a view in which something was wrong: it may have been so when the snapshots were taken.
+    FirstEvent,
+}
+
 /// Where a view is built within a data directory.
 pub(crate) fn building_path(data: &Path) -> PathBuf {
     data.join("inbox.building.db")
 }
 
 /// Makes sure that the view in `data` can be used with this log: rebuilds it when it is missing, of another version or
-/// of another log, or when `anew`. `progress` is told how far a rebuild has come.
+/// of another log, or in any case from the source that is named. `progress` is told how far a rebuild has come.
 pub(crate) async fn ensure_view(
     data: &Path,
     log: &Log,
-    anew: bool,
+    anew: Option<Source>,
     progress: impl FnMut(Position) + Send + 'static,
 ) -> Result<(), ViewError> {
     let (path, building) = (path_in(data), building_path(data));
     remove(&building)?; // of a rebuild that did not come to its end
-    if !anew && path.exists() && is_usable(&path, log).await {
+    if anew.is_none() && path.exists() && is_usable(&path, log).await {
         return Ok(());
     }
     tracing::info!(view = %path.display(), head = %log.head(), "rebuilding the inbox view");
+    begin(&building, log, anew.unwrap_or(Source::Snapshot)).await?;
     build(&building, log, log.head(), Pace::Full, progress).await?;
     put_at(&building, &path)
 }
@@ -67,6 +79,29 @@ async fn is_usable(path: &Path, log: &Log) -> bool {
     let thread = on_thread("tidings-view-check", connection, view::checkpoint);
     let Ok(Some(checkpoint)) = thread.ended().await else { return false };
     log.epochs().hold(&checkpoint) && checkpoint.position <= log.head()
+}
+
+/// Begins a view with the newest snapshot that can be used, if it is to be built from one and there is any.
+pub(crate) async fn begin(path: &Path, log: &Log, source: Source) -> Result<(), ViewError> {
+    if source == Source::FirstEvent {
+        return Ok(());
+    }
+    let snapshots = log.snapshots().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the snapshots cannot be read");
+        Vec::new()
+    });
+    for snapshot in snapshots.iter().filter(|snapshot| snapshot::is_usable(snapshot, log)) {
+        let position = snapshot.at.position;
+        match snapshot::import(path, log, snapshot).await {
+            Ok(()) => {
+                tracing::info!(%position, "the view begins with a snapshot");
+                return Ok(());
+            }
+            Err(error) => tracing::warn!(%position, %error, "a snapshot cannot be used"),
+        }
+        remove(path)?;
+    }
+    Ok(())
 }
 
 /// Builds a view up to a position, which the log has reached, and no further; or goes on with one that was begun. Without
@@ -115,7 +150,7 @@ pub(crate) async fn build(
 }
 
 /// Options for a file that is thrown away if anything goes wrong, and that nobody else has open.
-fn building(path: &Path) -> SqliteConnectOptions {
+pub(super) fn building(path: &Path) -> SqliteConnectOptions {
     writing(path, SqliteSynchronous::Off)
         .journal_mode(SqliteJournalMode::Off)
         .locking_mode(SqliteLockingMode::Exclusive)

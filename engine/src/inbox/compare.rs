@@ -20,16 +20,17 @@ struct Table {
     key: Vec<usize>,
 }
 
-/// Compares the tables of a connection's own file with those of `rebuilt`, another file.
+/// Compares the tables of a connection's own file, called `name` in the findings, with those of `rebuilt`, another file.
 pub(crate) fn compare(
     connection: &Connection,
+    name: &str,
     rebuilt: &std::path::Path,
     findings: &mut Findings,
     report: Report<'_>,
 ) -> rusqlite::Result<()> {
     connection.execute("ATTACH DATABASE ?1 AS rebuilt", [rebuilt.to_string_lossy()])?;
     for table in tables(connection)? {
-        compare_table(connection, &table, findings, report)?;
+        compare_table(connection, name, &table, findings, report)?;
     }
     connection.execute("DETACH DATABASE rebuilt", [])?;
     Ok(())
@@ -76,14 +77,15 @@ impl Table {
     }
 
     /// How a row is called: `readings (default, ada, 7)`.
-    fn place(&self, row: &[Value]) -> String {
+    fn place(&self, view: &str, row: &[Value]) -> String {
         let key: Vec<String> = self.key.iter().map(|index| shown(&row[*index])).collect();
-        format!("inbox.db, {} ({})", self.name, key.join(", "))
+        format!("{view}, {} ({})", self.name, key.join(", "))
     }
 }
 
 fn compare_table(
     connection: &Connection,
+    name: &str,
     table: &Table,
     findings: &mut Findings,
     report: Report<'_>,
@@ -104,15 +106,17 @@ fn compare_table(
             (Some(mine), Some(right)) => table.compare_keys(mine, right),
         };
         if order.is_lt() {
-            findings.add(&table.place(mine.as_deref().unwrap_or_default()), "a rebuild does not have it");
+            findings
+                .add(&table.place(name, mine.as_deref().unwrap_or_default()), "a rebuild does not have it");
         } else if order.is_gt() {
-            findings.add(&table.place(right.as_deref().unwrap_or_default()), "it is missing");
+            findings.add(&table.place(name, right.as_deref().unwrap_or_default()), "it is missing");
         } else if let (Some(mine), Some(right)) = (&mine, &right) {
             let unequal = (0..mine.len()).filter(|index| mine[*index] != right[*index]);
             for index in unequal {
                 let (found, expected) = (shown(&mine[index]), shown(&right[index]));
                 let column = &table.columns[index];
-                findings.add(&table.place(mine), format!("{column} is {found}, in a rebuild {expected}"));
+                findings
+                    .add(&table.place(name, mine), format!("{column} is {found}, in a rebuild {expected}"));
             }
         }
         if order.is_le() {

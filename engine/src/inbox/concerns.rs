@@ -97,8 +97,7 @@ pub(super) fn write(connection: &Connection, effects: &[Effect]) -> rusqlite::Re
             Effect::Changed(key, event) => {
                 insert_own(connection, key, event.position, None)?;
                 if matches!(event.fact, Fact::Woken(_)) {
-                    let mut insert = connection.prepare_cached("INSERT INTO woken (position) VALUES (?1)")?;
-                    insert.execute([event.position.sql()])?;
+                    insert_woken(connection, event.position)?;
                 }
             }
             Effect::Joined(key, channels, position) => {
@@ -110,6 +109,11 @@ pub(super) fn write(connection: &Connection, effects: &[Effect]) -> rusqlite::Re
         }
     }
     Ok(())
+}
+
+pub(super) fn insert_woken(connection: &Connection, position: Position) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT INTO woken (position) VALUES (?1)")?;
+    insert.execute([position.sql()]).map(drop)
 }
 
 fn insert_addressed(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
@@ -173,12 +177,12 @@ pub(crate) fn missed(
     most: usize,
 ) -> rusqlite::Result<Vec<Missed>> {
     let mut found: Vec<Missed> = Vec::new();
-    for stream in viewer.snapshot.streams_since(after).chain(viewer.watched_streams.iter().copied()) {
+    for stream in viewer.inbox.streams_since(after).chain(viewer.watched_streams.iter().copied()) {
         entries(connection, stream, after, up_to, most, &mut found)?;
     }
-    let key = &viewer.snapshot.key;
+    let key = &viewer.inbox.key;
     let own = Channel::of_user(&key.user);
-    let channels = viewer.snapshot.person.channels().chain(&viewer.watches);
+    let channels = viewer.inbox.person.channels().chain(&viewer.watches);
     for channel in std::iter::once(&own).chain(channels) {
         let mut statement = connection.prepare_cached(include_str!("sql/concerns_after.sql"))?;
         let (tenant, channel) = (key.tenant.as_str(), channel.as_str());

@@ -20,6 +20,10 @@ use crate::names::{Channel, CollapseKey, Tenant, UserId, UserKey};
 use crate::notification::NotificationId;
 use crate::position::{Offset, Position, StreamId};
 
+/// Which fold this is: another number whenever it makes something else of the same events. What an older one made, in views
+/// and snapshots, is not used.
+pub(super) const FOLD: u16 = 1;
+
 /// What everybody has, as far as it is in memory.
 #[derive(Default)]
 pub(crate) struct Fold {

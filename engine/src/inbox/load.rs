@@ -35,7 +35,7 @@ pub(super) fn people(
     each(include_str!("sql/load_people.sql"), person)?;
     each(include_str!("sql/load_memberships.sql"), membership)?;
     each(include_str!("sql/load_own_streams.sql"), own_stream)?;
-    each(include_str!("sql/load_readings.sql"), reading)?;
+    each(include_str!("sql/load_readings.sql"), add_reading)?;
     derive_readings(connection, keys, shared, &mut people)?;
     Ok(people)
 }
@@ -79,7 +79,14 @@ fn own_stream(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn reading(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
+fn add_reading(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
+    let (stream, reading) = reading(row)?;
+    person.readings.insert(stream, reading);
+    Ok(())
+}
+
+/// The reading of a row whose columns from the second on are its own.
+pub(super) fn reading(row: &Row<'_>) -> rusqlite::Result<(StreamId, Reading)> {
     let at = |(offset, position): (u64, u64)| (Offset(offset), Position(position));
     let snoozed = list::<(u64, i64, u64)>(row, 10)?
         .into_iter()
@@ -96,8 +103,7 @@ fn reading(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
         snoozed: snoozed.collect(),
         woken: list(row, 11)?.into_iter().map(at).collect(),
     };
-    person.readings.insert(StreamId::from_sql(row.get(1)?), reading);
-    Ok(())
+    Ok((StreamId::from_sql(row.get(1)?), reading))
 }
 
 /// A JSON array; NULL is an empty one.

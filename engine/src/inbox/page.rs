@@ -25,7 +25,7 @@ use crate::sqlite::Connection;
 
 /// A person and their streams, all at one position.
 #[derive(Clone)]
-pub(crate) struct Snapshot {
+pub(crate) struct Inbox {
     pub(crate) key: UserKey,
     pub(crate) person: Arc<Person>,
     pub(crate) counts: Counts,
@@ -115,7 +115,7 @@ pub(crate) struct Found {
     pub(crate) item: InboxItem,
 }
 
-impl Snapshot {
+impl Inbox {
     /// A person as they are in the fold; `None` when they are not in memory.
     pub(crate) fn of(fold: &Fold, key: &UserKey) -> Option<Self> {
         let person = fold.person(key)?.clone();
@@ -366,15 +366,10 @@ struct Source<'a> {
 }
 
 impl<'a> Merge<'a> {
-    fn new(
-        snapshot: &'a Snapshot,
-        connection: &'a Connection,
-        query: &'a InboxQuery,
-    ) -> rusqlite::Result<Self> {
+    fn new(inbox: &'a Inbox, connection: &'a Connection, query: &'a InboxQuery) -> rusqlite::Result<Self> {
         let mut merge = Self { connection, sources: Vec::new(), heap: BinaryHeap::new() };
-        for stream in &snapshot.streams {
-            let in_channel =
-                |wanted: &Channel| snapshot.channels_of(stream).any(|channel| channel == *wanted);
+        for stream in &inbox.streams {
+            let in_channel = |wanted: &Channel| inbox.channels_of(stream).any(|channel| channel == *wanted);
             if !query.channel.as_ref().is_none_or(in_channel) {
                 continue;
             }
@@ -384,7 +379,7 @@ impl<'a> Merge<'a> {
                 }
                 _ => stream.head,
             };
-            let reading = snapshot.person.reading(stream.id);
+            let reading = inbox.person.reading(stream.id);
             let retracted = &stream.retracted;
             let published = candidates(reading, query, most)
                 .filter(|offset| !retracted.contains(offset.0) && !reading.woken.contains_key(offset))

@@ -71,6 +71,10 @@ impl Makers {
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = Maker> {
+        [Maker::Claims, Maker::Service, Maker::User].into_iter().filter(move |maker| self.contains(*maker))
+    }
 }
 
 static UNTOUCHED: LazyLock<Reading> = LazyLock::new(Reading::default);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::fold::{Changes, Effect, Fold};
-use super::page::Snapshot;
+use super::page::Inbox;
 use super::{load, timers, view};
 use crate::epochs::Epochs;
 use crate::event::Events;
@@ -221,22 +221,22 @@ impl<'c> Projection<'c> {
     }
 
     /// A person as they are now, in memory from here on.
-    pub(crate) fn snapshot(&self, key: &UserKey) -> Result<Snapshot, ViewError> {
+    pub(crate) fn inbox_of(&self, key: &UserKey) -> Result<Inbox, ViewError> {
         self.bring(std::iter::once(key.clone()))?;
-        let snapshot = Snapshot::of(&self.fold.read(), key).ok_or(ViewError::Closed);
+        let inbox = Inbox::of(&self.fold.read(), key).ok_or(ViewError::Closed);
         self.forget();
-        snapshot
+        inbox
     }
 
     /// A person as they are now, and what a connection of theirs watches.
     pub(crate) fn viewer(&self, key: &UserKey, watches: BTreeSet<Channel>) -> Result<Viewer, ViewError> {
-        let snapshot = self.snapshot(key)?;
+        let inbox = self.inbox_of(key)?;
         let fold = self.fold.read();
         let mut watched_streams: Vec<StreamId> = Vec::new();
         for channel in &watches {
             watched_streams.extend(fold.shared().of_channel(&key.tenant, channel).map(|(id, _)| id));
         }
-        Ok(Viewer { snapshot, watches, watched_streams })
+        Ok(Viewer { inbox, watches, watched_streams })
     }
 
     /// Takes the place of a projection at the same position, whose fold others read: those who are connected are in memory.

@@ -6,7 +6,7 @@ use std::path::Path;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
-use super::page::{InboxPage, InboxQuery, PartCounts, Snapshot};
+use super::page::{Inbox, InboxPage, InboxQuery, PartCounts};
 use super::projection::{Projection, SharedFold, ViewError};
 use super::view;
 use crate::log::{Log, Tail};
@@ -87,7 +87,7 @@ impl Replay {
     /// # Errors
     /// When the file cannot be read.
     pub async fn inbox(&self, key: UserKey, query: InboxQuery) -> Result<InboxPage, ViewError> {
-        self.read(key, move |snapshot, connection| snapshot.page(connection, &query)).await
+        self.read(key, move |inbox, connection| inbox.page(connection, &query)).await
     }
 
     /// Somebody's counts by type, as they were.
@@ -98,7 +98,7 @@ impl Replay {
         &self,
         key: UserKey,
     ) -> Result<std::collections::BTreeMap<String, PartCounts>, ViewError> {
-        self.read(key, |snapshot, connection| snapshot.counts_by_type(connection)).await
+        self.read(key, |inbox, connection| inbox.counts_by_type(connection)).await
     }
 
     /// Somebody's counts by channel, as they were.
@@ -109,17 +109,17 @@ impl Replay {
         &self,
         key: UserKey,
     ) -> Result<std::collections::BTreeMap<Channel, PartCounts>, ViewError> {
-        self.read(key, |snapshot, _| Ok(snapshot.counts_by_channel())).await
+        self.read(key, |inbox, _| Ok(inbox.counts_by_channel())).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
         key: UserKey,
-        read: impl FnOnce(&Snapshot, &Connection) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Inbox, &Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ViewError> {
         self.call(move |state| {
-            let snapshot = state.projection.snapshot(&key)?;
-            Ok(read(&snapshot, state.connection)?)
+            let inbox = state.projection.inbox_of(&key)?;
+            Ok(read(&inbox, state.connection)?)
         })
         .await
     }

@@ -122,7 +122,7 @@ pub(super) fn write(connection: &Connection, changes: &[TimerChange]) -> rusqlit
     Ok(())
 }
 
-fn insert(connection: &Connection, timer: &Timer) -> rusqlite::Result<()> {
+pub(super) fn insert(connection: &Connection, timer: &Timer) -> rusqlite::Result<()> {
     let (mut user, mut entry, mut key, mut publisher) = (None, (0, 0), None, None);
     let action = match &timer.action {
         Action::Publish { publisher: by, key: given } => {
@@ -218,7 +218,7 @@ pub(crate) fn count_scheduled(connection: &Connection, tenant: &Tenant) -> rusql
     })
 }
 
-fn timer(row: &Row<'_>) -> rusqlite::Result<Timer> {
+pub(super) fn timer(row: &Row<'_>) -> rusqlite::Result<Timer> {
     let action: String = row.get(4)?;
     let action = match action.as_str() {
         PUBLISH => {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::fold::{Changes, Effect, Fold, Newest, Written};
-use super::reading::Offsets;
+use super::fold::{Changes, Effect, FOLD, Fold, Newest, Written};
+use super::reading::{Offsets, Reading};
 use super::stream::SharedStream;
 use super::{concerns, timers};
 use crate::event::{Event, Fact};
@@ -17,8 +17,9 @@ use crate::notification::{Notification, NotificationId, encode};
 use crate::position::{Cursor, Epoch, Offset, Position, StreamId};
 use crate::sqlite::{Connection, commit};
 
-/// Of the schema and of the fold. A view of another version is rebuilt.
-const VERSION: i64 = 3;
+/// Of the tables. A view of other tables, or of what another fold made of events, is rebuilt.
+const TABLES: i64 = 4;
+const VERSION: i64 = TABLES << 16 | FOLD as i64;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 
@@ -166,10 +167,14 @@ pub(super) fn write(
     for (key, stream) in &changes.readings {
         write_reading(&transaction, fold, key, *stream)?;
     }
-    let mut checkpoint = transaction.prepare_cached("UPDATE checkpoint SET epoch = ?1, position = ?2")?;
-    checkpoint.execute(params![reached.epoch.as_str(), reached.position.sql()])?;
-    drop(checkpoint);
+    set_checkpoint(&transaction, reached)?;
     commit(transaction)
+}
+
+/// Notes how far the view has come.
+pub(super) fn set_checkpoint(connection: &Connection, reached: &Cursor) -> rusqlite::Result<()> {
+    let mut checkpoint = connection.prepare_cached("UPDATE checkpoint SET epoch = ?1, position = ?2")?;
+    checkpoint.execute(params![reached.epoch.as_str(), reached.position.sql()]).map(drop)
 }
 
 /// A statement each for all of them, the entries in the order of their key, and each stream's head once.
@@ -181,9 +186,8 @@ fn write_notifications(connection: &Connection, published: &[Arc<Event>]) -> rus
         let (notification, position) = (&published.notification, event.position.sql());
         let shared = addressed.shared_entry().map(|(_, entry)| entry.stream.sql());
         let tags = tags_of(notification);
-        let document = std::str::from_utf8(event.document()).unwrap_or_default();
         let (tenant, id) = (event.tenant.as_str(), notification.id.as_bytes());
-        insert.execute(params![position, tenant, id, tags, shared, document])?;
+        insert.execute(params![position, tenant, id, tags, shared, document_of(event)])?;
         let kind = notification.kind.as_str();
         entries.extend(event.entries.iter().map(|entry| (entry.stream, entry.offset, position, kind)));
         for (user, entry) in addressed.own_entries() {
@@ -204,7 +208,12 @@ fn write_notifications(connection: &Connection, published: &[Arc<Event>]) -> rus
     Ok(())
 }
 
-fn tags_of(notification: &Notification) -> Option<String> {
+/// What clients get of the notification that an event carries.
+pub(super) fn document_of(event: &Event) -> &str {
+    std::str::from_utf8(event.document()).unwrap_or_default()
+}
+
+pub(super) fn tags_of(notification: &Notification) -> Option<String> {
     (!notification.tags.is_empty()).then(|| text(encode(&notification.tags)))
 }
 
@@ -212,10 +221,10 @@ fn tags_of(notification: &Notification) -> Option<String> {
 fn write_change(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     match &event.fact {
         Fact::Updated(updated) => {
-            let document = std::str::from_utf8(event.document()).unwrap_or_default();
-            let tags = tags_of(&updated.published.notification);
-            let sql = "UPDATE notifications SET document = ?2, tags = ?3 WHERE position = ?1";
-            connection.prepare_cached(sql)?.execute(params![updated.position.sql(), document, tags])?;
+            let (document, tags) = (document_of(event), tags_of(&updated.published.notification));
+            let (position, by) = (updated.position.sql(), event.position.sql());
+            let sql = "UPDATE notifications SET document = ?2, tags = ?3, updated = ?4 WHERE position = ?1";
+            connection.prepare_cached(sql)?.execute(params![position, document, tags, by])?;
         }
         Fact::Retracted(retracted) => {
             let sql = "UPDATE notifications SET retracted = ?2 WHERE position = ?1";
@@ -285,10 +294,19 @@ fn write_reading(
     key: &UserKey,
     stream: StreamId,
 ) -> rusqlite::Result<()> {
-    let (tenant, user) = (key.tenant.as_str(), key.user.as_str());
     let Some(reading) = fold.person(key).and_then(|person| person.readings.get(&stream)) else {
         return delete_reading(connection, key, stream);
     };
+    upsert_reading(connection, key.tenant.as_str(), key.user.as_str(), stream, reading)
+}
+
+pub(super) fn upsert_reading(
+    connection: &Connection,
+    tenant: &str,
+    user: &str,
+    stream: StreamId,
+    reading: &Reading,
+) -> rusqlite::Result<()> {
     let snoozed = reading.snoozed.iter().map(|(offset, snooze)| (offset.0, snooze.until, snooze.at.0));
     connection.prepare_cached(include_str!("sql/upsert_reading.sql"))?.execute(params![
         tenant,
@@ -320,7 +338,7 @@ fn delete_reading(connection: &Connection, key: &UserKey, stream: StreamId) -> r
     connection.prepare_cached(sql)?.execute(reading).map(drop)
 }
 
-fn blob(offsets: &Offsets) -> Option<Vec<u8>> {
+pub(super) fn blob(offsets: &Offsets) -> Option<Vec<u8>> {
     if offsets.is_empty() {
         return None;
     }

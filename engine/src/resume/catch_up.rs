@@ -86,7 +86,7 @@ impl Engine {
 
     /// The first page for a device that was away for long; `None` when more than `most` is waiting for it.
     async fn older(&self, viewer: Viewer, after: Position, most: usize) -> Result<Option<Advance>, Error> {
-        let up_to = viewer.snapshot.position();
+        let up_to = viewer.inbox.position();
         let wanted = most.saturating_add(1).max(POSITIONS_AT_ONCE);
         let mut found = self.missed(&viewer, after, up_to, wanted).await?;
         if found.len() > most {
@@ -118,7 +118,7 @@ impl Engine {
     }
 
     async fn next_page(&self, viewer: &Viewer, after: Position) -> Result<Advance, Error> {
-        let up_to = viewer.snapshot.position();
+        let up_to = viewer.inbox.position();
         let found = self.missed(viewer, after, up_to, POSITIONS_AT_ONCE).await?;
         let is_all = found.len() < POSITIONS_AT_ONCE;
         self.page(viewer, after, found, is_all.then_some(up_to)).await
@@ -133,10 +133,8 @@ impl Engine {
         most: usize,
     ) -> Result<Vec<Missed>, Error> {
         let viewer = viewer.clone();
-        self.look(viewer.snapshot.clone(), move |_, connection| {
-            missed(connection, &viewer, after, up_to, most)
-        })
-        .await
+        self.look(viewer.inbox.clone(), move |_, connection| missed(connection, &viewer, after, up_to, most))
+            .await
     }
 
     /// What these positions are to a viewer. `all` is where they end, when there are no more.
@@ -152,7 +150,7 @@ impl Engine {
         let mut is_all = true;
         for (missed, event) in found.into_iter().zip(events) {
             let (position, is_gone) = (missed.position, missed.is_gone);
-            let effect = effect_for(&viewer.snapshot.key, missed, event);
+            let effect = effect_for(&viewer.inbox.key, missed, event);
             let message = effect.as_ref().and_then(|effect| viewer.message(effect));
             let message = if is_gone { message.and_then(Message::of_what_is_gone) } else { message };
             if !gathering.add(position, message) {

@@ -137,8 +137,8 @@ impl Recent {
 
     /// The numbers of the effects after a position that may concern a viewer, in order, each once.
     fn numbers(&self, viewer: &Viewer, after: Position) -> Vec<u64> {
-        let key = &viewer.snapshot.key;
-        let channels = viewer.snapshot.person.channels().chain(&viewer.watches);
+        let key = &viewer.inbox.key;
+        let channels = viewer.inbox.person.channels().chain(&viewer.watches);
         let channels = channels.map(|channel| Subject::Channel(key.tenant.clone(), channel.clone()));
         let mut found = Vec::new();
         for subject in std::iter::once(Subject::Person(key.clone())).chain(channels) {

@@ -5,6 +5,7 @@
 
 mod checksum;
 mod inspect;
+mod snapshots;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
 use super::{
-    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, NewEvent, StoreError, StoredEvent,
-    StreamName,
+    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, NewEvent, SnapshotStore, StoreError,
+    StoredEvent, StreamName,
 };
 use crate::epochs::Epochs;
 use crate::event::Entry;
@@ -81,6 +82,15 @@ impl SqliteStore {
         Ok(Self { writer: None, readers, forgot_at: Arc::default() })
     }
 
+    /// Runs a transaction on the connection that writes.
+    fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        let job = |connection: &Connection| job(connection).map_err(|error| full_or(error, connection));
+        async move { self.writer.as_ref().ok_or(StoreError::Closed)?.call(job).await? }.boxed()
+    }
+
     /// When the keys of this moment are too old, if it is time to look.
     fn forget_before(&self) -> Option<i64> {
         let now = Timestamp::now().as_millisecond();
@@ -131,15 +141,14 @@ impl EventStore for SqliteStore {
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>> {
         async move {
             let (forget_before, forgot_at) = (self.forget_before(), self.forgot_at.clone());
-            let job = move |connection: &Connection| {
-                let appended = append(connection, &items, forget_before);
-                let (outcomes, forgotten) = appended.map_err(|error| full_or(error, connection))?;
+            self.write(move |connection| {
+                let (outcomes, forgotten) = append(connection, &items, forget_before)?;
                 if forgotten < FORGET_AT_ONCE && forget_before.is_some() {
                     forgot_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
                 }
                 Ok(outcomes)
-            };
-            self.writer.as_ref().ok_or(StoreError::Closed)?.call(job).await?
+            })
+            .await
         }
         .boxed()
     }
@@ -219,6 +228,10 @@ impl EventStore for SqliteStore {
             self.readers.call(job).await?
         }
         .boxed()
+    }
+
+    fn snapshots(&self) -> &dyn SnapshotStore {
+        self
     }
 }
 

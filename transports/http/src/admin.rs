@@ -1,4 +1,4 @@
-//! What operators ask of a server that runs: a rebuild of the view, as it goes on, a JSON object a line.
+//! What operators ask of a server that runs: snapshots, and a rebuild of the view, as it goes on, a JSON object a line.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, stream};
 use serde_json::{Value, json};
 use tidings_engine::access::Scope;
-use tidings_engine::{Error, Position};
+use tidings_engine::{Error, Position, Source};
 use tokio::sync::watch;
 use tokio::time::{Interval, interval};
 
+use crate::params::Params;
 use crate::problem::Problem;
 use crate::{Caller, Context};
 
@@ -25,7 +26,16 @@ use crate::{Caller, Context};
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/v1/admin/rebuild", post(rebuild))
+    Router::new().route("/v1/admin/rebuild", post(rebuild)).route("/v1/admin/snapshot", post(take_snapshot))
+}
+
+async fn take_snapshot(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+) -> Result<Json<Value>, Problem> {
+    identity.require(Scope::Admin)?;
+    let snapshot = context.engine.take_snapshot().await?;
+    Ok(Json(json!({ "position": snapshot.at.position, "bytes": snapshot.bytes })))
 }
 
 /// The work, until it is done.
@@ -37,14 +47,20 @@ struct Rebuilding {
 }
 
 /// Goes on as long as the caller listens: one that goes away leaves everything as it was.
-async fn rebuild(State(context): State<Context>, Caller(identity): Caller) -> Result<Response, Problem> {
+async fn rebuild(
+    State(context): State<Context>,
+    Caller(identity): Caller,
+    mut params: Params,
+) -> Result<Response, Problem> {
     identity.require(Scope::Admin)?;
+    let source = source(params.take("from")?.unwrap_or_default())?;
+    params.finish()?;
     let (told, progress) = watch::channel((Position(0), context.engine.log().head()));
     let engine = context.engine.clone();
     let tell = move |done, head| {
         told.send_replace((done, head));
     };
-    let mut work = async move { engine.rebuild_view(tell).await }.boxed();
+    let mut work = async move { engine.rebuild_view(source, tell).await }.boxed();
     // Whoever comes while it is being done already is told so by the status.
     if let Some(outcome) = (&mut work).now_or_never() {
         return outcome.map(|done| Json(json!({ "rebuilt": done })).into_response()).map_err(Problem::from);
@@ -67,6 +83,15 @@ async fn rebuild(State(context): State<Context>, Caller(identity): Caller) -> Re
             }
         });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// What a view is built from. By hand it is all of the log, unless somebody is sure that nothing was wrong.
+fn source(name: String) -> Result<Source, Problem> {
+    match name.as_str() {
+        "" | "first-event" => Ok(Source::FirstEvent),
+        "snapshot" => Ok(Source::Snapshot),
+        _ => Err(Problem::field("from", "expected first-event or snapshot")),
+    }
 }
 
 fn outcome_of(outcome: Result<Position, Error>) -> Value {

@@ -37,6 +37,7 @@ CREATE TABLE notifications (
     tags      TEXT,          -- JSON array
     shared    INTEGER,       -- the stream of the channels addressed
     document  TEXT NOT NULL, -- what clients get
+    updated   INTEGER,       -- the last update of it
     retracted INTEGER        -- the event that took it back
 ) STRICT;
 

@@ -40,6 +40,7 @@ pub(crate) fn inspect(
     attempt(findings, "keys", |findings| keys(connection, findings));
     attempt(findings, "payloads", |findings| payloads(connection, findings));
     attempt(findings, "epochs", |findings| epochs(connection, findings));
+    attempt(findings, "snapshots", |findings| snapshots(connection, findings));
     Ok(inspected)
 }
 
@@ -232,6 +233,17 @@ fn payloads(connection: &Connection, findings: &mut Findings) -> Result<(), rusq
     while let Some(row) = rows.next()? {
         let position: i64 = row.get(0)?;
         findings.add(&format!("payload {position}"), "it belongs to no event");
+    }
+    Ok(())
+}
+
+/// Whether all parts of the snapshots are there. Whether they hold what they should is seen when a view is made of them.
+fn snapshots(connection: &Connection, findings: &mut Findings) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare(include_str!("inspect_snapshots.sql"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (position, parts, there): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        findings.add(&format!("snapshot at {position}"), format!("{there} of its {parts} parts are there"));
     }
     Ok(())
 }

@@ -1,0 +1,179 @@
+//! Snapshots: taken from the inbox view while it is served, now and then or when asked for, and kept with the log. The next
+//! view is built from the newest one and what came after it.
+//!
+//! A snapshot is of use, never of need: without one, everything is built from the first event.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use sqlx::ConnectOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, StartError, WeakEngine, lock_directory, log_path};
+use crate::error::Error;
+use crate::inbox::{ExportError, ensure_view, export_snapshot, is_damage, snapshot_header, view_path};
+use crate::log::{Log, LogError};
+use crate::sqlite::{Closed, on_thread, reading};
+use crate::store::SnapshotHeader;
+use crate::store::sqlite::SqliteStore;
+
+/// Snapshots kept: if the newest cannot be used, there is another.
+const KEPT: usize = 2;
+/// Parts that wait to be written.
+const PARTS_AHEAD: usize = 1;
+/// After a snapshot that could not be taken.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// How fast a snapshot is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Full,
+    /// Half as fast, beside a server.
+    Beside,
+}
+
+/// Why a snapshot was not taken. What was there is there.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The data directory, its log or its view cannot be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The view cannot be read.
+    #[error("the inbox view cannot be read: {0}")]
+    View(rusqlite::Error),
+    /// There is nothing to take it from, or nobody wants it any more.
+    #[error("{0}")]
+    GivenUp(String),
+}
+
+impl From<Closed> for SnapshotError {
+    fn from(closed: Closed) -> Self {
+        Self::GivenUp(closed.to_string())
+    }
+}
+
+impl From<ExportError> for SnapshotError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Database(error) => Self::View(error),
+            error => Self::GivenUp(error.to_string()),
+        }
+    }
+}
+
+impl Engine {
+    /// Takes a snapshot of what the view has now. Waits for one that is being taken.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientStorage`] when there is no room for it; [`Error::Internal`] when it failed.
+    pub async fn take_snapshot(&self) -> Result<SnapshotHeader, Error> {
+        let _alone = self.snapshotting().acquire().await.map_err(|_| Error::Stopping)?;
+        take(self.data(), self.log(), Pace::Beside).await.map_err(|error| {
+            if let SnapshotError::View(error) = &error
+                && is_damage(error)
+            {
+                self.fail_view(error);
+            }
+            match error {
+                SnapshotError::Log(error) => error.into(),
+                error => {
+                    tracing::error!(%error, "a snapshot cannot be taken");
+                    Error::Internal
+                }
+            }
+        })
+    }
+}
+
+/// Takes a snapshot in a data directory that no server uses, of a view that is brought up to date first.
+///
+/// # Errors
+/// [`SnapshotError`].
+pub async fn snapshot(data: &Path) -> Result<SnapshotHeader, SnapshotError> {
+    if !log_path(data).exists() {
+        return Err(StartError::NoLog { path: data.to_owned() }.into());
+    }
+    let _lock = lock_directory(data)?;
+    let store = SqliteStore::open(&log_path(data)).await.map_err(StartError::from)?;
+    // The append task is never run: no event is written.
+    let (log, _append_task) = Log::open(Arc::new(store), CancellationToken::new()).await?;
+    ensure_view(data, &log, None, |_| {}).await.map_err(StartError::from)?;
+    take(data, &log, Pace::Full).await
+}
+
+/// Takes a snapshot whenever so many events have come since the last one, as long as the engine lives.
+pub(crate) async fn keep(engine: WeakEngine, every: u64, closing: CancellationToken) {
+    loop {
+        let Some(live) = engine.upgrade() else { return };
+        let (mut heads, log) = (live.log().heads(), live.log().clone());
+        drop(live);
+        let newest = match log.snapshots().await {
+            Ok(snapshots) => snapshots.first().map_or(0, |snapshot| snapshot.at.position.0),
+            Err(_) => return, // the log says why
+        };
+        drop(log);
+        tokio::select! {
+            () = closing.cancelled() => return,
+            due = heads.wait_for(|head| head.0 >= newest.saturating_add(every)) => {
+                if due.is_err() {
+                    return;
+                }
+            }
+        }
+        let Some(live) = engine.upgrade() else { return };
+        let taken = tokio::select! {
+            () = closing.cancelled() => return,
+            taken = live.take_snapshot() => taken,
+        };
+        drop(live);
+        if let Err(error) = taken {
+            tracing::warn!(%error, "no snapshot was taken; it is tried again");
+            tokio::select! {
+                () = closing.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+}
+
+async fn take(data: &Path, log: &Log, pace: Pace) -> Result<SnapshotHeader, SnapshotError> {
+    if log.space().is_short() {
+        return Err(LogError::Full.into());
+    }
+    let begun = Instant::now();
+    drop_others(log).await?; // parts of one that was given up
+    let connection = reading(&view_path(data)).connect().await;
+    let connection = connection.map_err(|error| SnapshotError::GivenUp(error.to_string()))?;
+    let (parts, exported) = flume::bounded(PARTS_AHEAD);
+    let thread = on_thread("tidings-snapshot", connection, move |connection| {
+        export_snapshot(connection, |at, number, part| parts.send((at, number, part)).is_ok())
+    });
+    let mut bytes = 0;
+    while let Ok((at, number, part)) = exported.recv_async().await {
+        let begun = Instant::now();
+        bytes += part.len() as u64;
+        log.put_snapshot_part(at, number, part).await?;
+        if log.space().is_short() {
+            return Err(LogError::Full.into());
+        }
+        if pace == Pace::Beside {
+            tokio::time::sleep(begun.elapsed()).await;
+        }
+    }
+    let snapshot = snapshot_header(thread.ended().await??, Timestamp::now(), bytes);
+    log.complete_snapshot(snapshot.clone()).await?;
+    drop_others(log).await?;
+    let took = begun.elapsed();
+    tracing::info!(position = %snapshot.at.position, bytes, ?took, "took a snapshot");
+    Ok(snapshot)
+}
+
+async fn drop_others(log: &Log) -> Result<(), LogError> {
+    while log.drop_snapshots(KEPT).await? {}
+    Ok(())
+}

@@ -1,0 +1,3 @@
+SELECT position, epoch, format, fold, made_at, parts, bytes
+FROM snapshots
+ORDER BY position DESC
