@@ -26,7 +26,7 @@ pub use query::{
     Deliveries, DeliveriesQuery, DeviceDelivery, DropReason, PersonDelivery, Rule, Status, Totals,
 };
 pub(crate) use report::Reports;
-pub(crate) use track::{Beginning, Track};
+pub(crate) use track::{Beginning, Noted, Track};
 pub(crate) use view::DeliveryView;
 
 use crate::engine::Engine;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::deliveries::{Meter, Meters};
+use crate::deliveries::{Meter, Meters, Noted};
 use crate::epochs::Epochs;
 use crate::event::{Event, Fact, Mark, RetractReason, Selection};
 use crate::inbox::Counts;
@@ -206,13 +206,14 @@ pub struct Parcel {
     deliveries: Box<[Arc<Delivery>]>,
     position: Position,
     weight: usize,
+    noted: OnceLock<Option<Arc<Noted>>>,
 }
 
 impl Parcel {
     /// A parcel that brings its receiver to `position`.
     pub(crate) fn new(deliveries: Box<[Arc<Delivery>]>, position: Position) -> Self {
         let weight = deliveries.iter().map(|delivery| delivery.message.weight()).sum();
-        Self { deliveries, position, weight }
+        Self { deliveries, position, weight, noted: OnceLock::new() }
     }
 
     /// The messages, in the order of their positions.
@@ -231,6 +232,11 @@ impl Parcel {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.weight
+    }
+
+    /// What is counted of it, if it has notifications.
+    pub(crate) fn noted(&self, meters: &Meters) -> Option<&Arc<Noted>> {
+        self.noted.get_or_init(|| Noted::of(&self.deliveries, meters)).as_ref()
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::meters::Meter;
+use super::meters::{Meter, Meters};
 use super::report::Reports;
-use crate::delivery::{Message, Parcel};
+use crate::delivery::{Delivery, Message, Parcel};
 use crate::names::{DeviceName, UserKey};
 use crate::position::Position;
 
-/// Runs of one kind of notifications remembered until they are acknowledged, by a device that does acknowledge: seconds
-/// of a busy channel. Those beyond are missing in the stats; what a device has is not affected.
+/// Parcels remembered until they are acknowledged, by a device that does acknowledge: seconds of a busy channel. Those beyond
+/// are missing in the stats; what a device has is not affected.
 const UNACKNOWLEDGED_MOST: usize = 512;
 /// The same, by a device that never has: most never will, and there are many of them.
 const UNACKNOWLEDGED_AT_FIRST: usize = 32;
@@ -52,15 +52,56 @@ pub(crate) struct Track {
 struct Place {
     sent: Position,
     acknowledged: Position,
-    unacknowledged: VecDeque<Run>,
+    unacknowledged: VecDeque<Arc<Noted>>,
     has_acknowledged: bool,
 }
 
-/// Notifications of one kind in one parcel.
+/// What is counted of a parcel: made once for all who get it.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    /// Of its last notification.
+    last: Position,
+    runs: Vec<Run>,
+}
+
+/// Notifications of one kind, recorded in one moment, in one parcel.
 #[derive(Debug)]
 struct Run {
     meter: Arc<Meter>,
+    recorded_at: i64,
     positions: SmallVec<[Position; 4]>,
+}
+
+impl Noted {
+    /// Of the messages of a parcel; `None` when no notification is among them.
+    pub(crate) fn of(deliveries: &[Arc<Delivery>], meters: &Meters) -> Option<Arc<Self>> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut last = Position(0);
+        for delivery in deliveries {
+            let Message::Notification { event, .. } = delivery.message() else { continue };
+            let Some(meter) = delivery.meter(meters) else { continue };
+            last = last.max(event.position);
+            let recorded_at = event.recorded_at.as_millisecond();
+            match runs.last_mut() {
+                Some(run) if Arc::ptr_eq(&run.meter, meter) && run.recorded_at == recorded_at => {
+                    run.positions.push(event.position);
+                }
+                _ => {
+                    let positions = smallvec![event.position];
+                    runs.push(Run { meter: meter.clone(), recorded_at, positions });
+                }
+            }
+        }
+        (!runs.is_empty()).then(|| Arc::new(Self { last, runs }))
+    }
+}
+
+impl Run {
+    /// How many of it are after a position, up to another.
+    fn between(&self, after: Position, up_to: Position) -> usize {
+        let until = |position: Position| self.positions.partition_point(|other| *other <= position);
+        until(up_to).saturating_sub(until(after))
+    }
 }
 
 impl Track {
@@ -88,59 +129,42 @@ impl Track {
 
     /// Notes that a parcel was written, at a time in milliseconds since 1970.
     pub(crate) fn sent(self: &Arc<Self>, parcel: &Parcel, now_ms: i64) {
-        let mut place = self.place();
-        let before = place.sent;
-        let mut run: Option<(Run, i64)> = None;
-        for delivery in parcel.deliveries() {
-            let Message::Notification { event, .. } = delivery.message() else { continue };
-            let Some(meter) = delivery.meter(&self.reports.meters) else { continue };
-            place.sent = place.sent.max(event.position);
-            let recorded_at = event.recorded_at.as_millisecond();
-            match &mut run {
-                Some((run, at)) if Arc::ptr_eq(&run.meter, meter) && *at == recorded_at => {
-                    run.positions.push(event.position);
-                }
-                _ => {
-                    let next = Run { meter: meter.clone(), positions: smallvec![event.position] };
-                    let ended = run.replace((next, recorded_at));
-                    self.note(&mut place, ended, now_ms);
-                }
-            }
+        let Some(noted) = parcel.noted(&self.reports.meters) else { return };
+        for run in &noted.runs {
+            run.meter.sent(self.slot, now_ms - run.recorded_at, run.positions.len() as u32);
         }
-        self.note(&mut place, run, now_ms);
-        let has_moved = place.sent > before;
+        let mut place = self.place();
+        let most = if place.has_acknowledged { UNACKNOWLEDGED_MOST } else { UNACKNOWLEDGED_AT_FIRST };
+        if place.unacknowledged.len() >= most {
+            place.unacknowledged.pop_front();
+        }
+        place.unacknowledged.push_back(noted.clone());
+        let has_moved = noted.last > place.sent;
+        place.sent = place.sent.max(noted.last);
         drop(place);
         if has_moved {
             self.report();
         }
     }
 
-    fn note(&self, place: &mut Place, run: Option<(Run, i64)>, now_ms: i64) {
-        let Some((run, recorded_at)) = run else { return };
-        run.meter.sent(self.slot, now_ms - recorded_at, run.positions.len() as u32);
-        let most = if place.has_acknowledged { UNACKNOWLEDGED_MOST } else { UNACKNOWLEDGED_AT_FIRST };
-        if place.unacknowledged.len() >= most {
-            place.unacknowledged.pop_front();
-        }
-        place.unacknowledged.push_back(run);
-    }
-
     /// Notes that the device has everything up to a position. Only what was sent counts.
     pub(crate) fn acknowledge(self: &Arc<Self>, up_to: Position) {
         let mut place = self.place();
         place.has_acknowledged = true;
-        let up_to = up_to.min(place.sent);
-        while let Some(run) = place.unacknowledged.front_mut() {
-            let count = run.positions.partition_point(|position| *position <= up_to);
-            run.meter.delivered(self.slot, count as u32);
-            if count < run.positions.len() {
-                run.positions.drain(..count);
-                break;
+        let (after, up_to) = (place.acknowledged, up_to.min(place.sent));
+        let has_moved = up_to > after;
+        if has_moved {
+            while let Some(noted) = place.unacknowledged.front() {
+                for run in &noted.runs {
+                    run.meter.delivered(self.slot, run.between(after, up_to) as u32);
+                }
+                if noted.last > up_to {
+                    break;
+                }
+                place.unacknowledged.pop_front();
             }
-            place.unacknowledged.pop_front();
+            place.acknowledged = up_to;
         }
-        let has_moved = up_to > place.acknowledged;
-        place.acknowledged = place.acknowledged.max(up_to);
         drop(place);
         if has_moved {
             self.report();
