@@ -55,7 +55,7 @@ fn fold(criterion: &mut Criterion) {
     {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let rebuilt = runtime.block_on(tidings_engine::rebuild(directory.path(), source, |_, _| {}));
+                let rebuilt = runtime.block_on(tidings_engine::rebuild(directory.path(), source, |_| {}));
                 assert!(rebuilt.expect("the view is rebuilt") >= head);
             });
         });

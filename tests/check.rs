@@ -20,7 +20,10 @@ async fn a_sound_directory_is_found_sound_with_and_without_a_server() {
     let mut world = World::start().await;
     live_a_little(&world).await;
     let (sound, said) = check(&world).await;
-    assert!(sound && said.contains("compared the inbox view"), "while it serves: {said}");
+    assert!(
+        sound && said.contains("compared the inbox view") && said.contains("compared the delivery view"),
+        "while it serves: {said}"
+    );
     assert!(world.stop().await.success());
     let before = std::fs::read(world.data().join("log.db")).unwrap();
     let (sound, said) = check(&world).await;
@@ -98,6 +101,18 @@ const DAMAGE: &[(&str, &str, &str)] = &[
     ),
     ("inbox.db", "UPDATE readings SET cursor = cursor + 1 WHERE user = 'bob'", "in a rebuild"),
     (
+        "deliveries.db",
+        "UPDATE notifications SET routed = 7 WHERE position = 9",
+        "deliveries.db, notifications (9): routed is 7, in a rebuild",
+    ),
+    ("deliveries.db", "DELETE FROM reads", "deliveries.db, reads ("),
+    (
+        "log.db",
+        "UPDATE snapshot_parts SET part = zeroblob(9)",
+        "the checksum of part 0 of its snapshot does not fit",
+    ),
+    ("log.db", "DELETE FROM snapshot_parts", "0 of its 1 parts are there"),
+    (
         "inbox.db",
         "UPDATE readings SET archived = NULL WHERE user = 'ada' AND archived IS NOT NULL",
         "archived is nothing, in a rebuild",
@@ -118,9 +133,11 @@ async fn every_kind_of_damage_is_found_and_named() {
     let mut world = World::start().await;
     live_a_little(&world).await;
     world.publish(json!({ "type": "n", "audience": { "users": ["ada"] }, "idempotencyKey": "k" })).await;
+    world.post("/v1/admin/snapshot", &service(), json!({})).await;
     assert!(world.stop().await.success());
-    let whole: Vec<(&str, Vec<u8>)> =
-        ["log.db", "inbox.db"].map(|file| (file, std::fs::read(world.data().join(file)).unwrap())).into();
+    let whole: Vec<(&str, Vec<u8>)> = ["log.db", "inbox.db", "deliveries.db"]
+        .map(|file| (file, std::fs::read(world.data().join(file)).unwrap()))
+        .into();
     for (file, sql, expected) in DAMAGE {
         damage(&world.data(), file, sql);
         let (sound, said) = check(&world).await;

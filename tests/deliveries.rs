@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
+use tidings_engine::check::CheckedView;
 use tidings_engine::command::UpTo;
 use tidings_engine::deliveries::{Deliveries, DeliveriesQuery, PersonDelivery};
 use tidings_engine::delivery::{Message, Parcel};
@@ -351,6 +352,9 @@ fn run(acts: &[Act], recent_kept: Option<usize>) {
         drop(open);
         engine.shutdown().await;
         drop(engine);
+        let checked = tidings_engine::check::check(directory.path(), |_| {}).await.unwrap();
+        assert_eq!(checked.findings.listed, [], "the view is what a rebuild makes, row for row");
+        assert!(matches!(checked.deliveries, CheckedView::Compared(_)));
         for anew in [false, true] {
             if anew {
                 std::fs::remove_file(directory.path().join("deliveries.db")).unwrap();

@@ -37,7 +37,7 @@ fn run(steps: Vec<Step>, people_kept: usize) {
         engine.shutdown().await;
         let checked = tidings_engine::check::check(&directory.path().join("data"), |_| {}).await.unwrap();
         assert_eq!(checked.findings.listed, [], "the view is what a rebuild makes, row for row");
-        assert!(matches!(checked.view, CheckedView::Compared(_)));
+        assert!(matches!(checked.inbox, CheckedView::Compared(_)));
         assert!(checked.snapshots > 0, "what comes of snapshots and the events after them was compared, too");
     });
 }

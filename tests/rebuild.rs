@@ -157,7 +157,7 @@ async fn the_command_rebuilds_while_no_server_runs() {
 async fn rebuild(world: &World) {
     let rebuilt = world.command(&["rebuild"]).output().await.unwrap();
     let said = String::from_utf8_lossy(&rebuilt.stdout);
-    assert!(rebuilt.status.success() && said.starts_with("rebuilt the inbox view from "), "{rebuilt:?}");
+    assert!(rebuilt.status.success() && said.starts_with("rebuilt the views from "), "{rebuilt:?}");
 }
 
 /// Which file the view is: another one once it was put in place anew.

@@ -1,14 +1,16 @@
-//! Checks a data directory: whether the log is what was written, and the view what follows from it. Beside a server, too:
+//! Checks a data directory: whether the log is what was written, and the views what follows from it. Beside a server, too:
 //! it only reads, in pieces; what it needs to write goes into files of its own.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::ConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::copy_pages;
+use crate::deliveries::{build_deliveries, deliveries_checkpoint, deliveries_path};
 use crate::engine::{StartError, log_path};
 use crate::inbox::{
     Pace, ViewError, build_view, compare_views, import_snapshot, is_usable_snapshot, view_checkpoint,
@@ -17,7 +19,7 @@ use crate::inbox::{
 use crate::log::Log;
 use crate::position::{Cursor, Position};
 use crate::progress::Progress;
-use crate::rebuild::hold_view;
+use crate::rebuild::hold_views;
 use crate::sqlite::{Connection, on_thread, reading, remove_database};
 use crate::store::sqlite::{SqliteStore, inspect, integrity};
 use crate::store::{SnapshotHeader, StoreError};
@@ -76,8 +78,10 @@ pub struct Checked {
     pub without_checksum: u64,
     /// Notifications whose content was erased.
     pub erased: u64,
-    /// How the view was checked.
-    pub view: CheckedView,
+    /// How the inbox view was checked.
+    pub inbox: CheckedView,
+    /// How the delivery view was checked.
+    pub deliveries: CheckedView,
     /// Snapshots of which a view was built, and compared as well.
     pub snapshots: u64,
 }
@@ -95,7 +99,7 @@ pub enum CheckedView {
     Unreadable,
 }
 
-/// Checks the log and the view in a data directory, whether a server uses it or not.
+/// Checks the log and the views in a data directory, whether a server uses it or not.
 ///
 /// # Errors
 /// When there is nothing that could be checked. What is wrong with what is there is no error, but a finding.
@@ -118,27 +122,95 @@ pub async fn check(
     let (inspected, mut findings) = looked.await??;
     // The append task is never run: nothing is written.
     let (log, _append_task) = Log::open(Arc::new(store), CancellationToken::new()).await?;
-    let (view, snapshots) = check_views(data, &log, &mut findings, progress).await?;
+    let (inbox, snapshots) = check_inbox(data, &log, &mut findings, progress.clone()).await?;
+    let rebuilt = Scratch::new(data)?;
+    let deliveries = check_view(View::Deliveries, data, &log, &rebuilt.0, &mut findings, progress).await?;
     let (events, without_checksum, erased) = (inspected.events, inspected.without_checksum, inspected.erased);
-    Ok(Checked { findings, events, without_checksum, erased, view, snapshots })
+    Ok(Checked { findings, events, without_checksum, erased, inbox, deliveries, snapshots })
 }
 
 type Reporter = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// Checks the view and what the snapshots make of one against a rebuild from the first event; how many snapshots.
-async fn check_views(
+/// A view that can be checked.
+#[derive(Clone, Copy)]
+enum View {
+    Inbox,
+    Deliveries,
+}
+
+/// Why a view could not be built to be compared.
+enum NotBuilt {
+    /// The log cannot be read.
+    Log(String),
+    Failed(StartError),
+}
+
+impl View {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Inbox => "inbox.db",
+            Self::Deliveries => "deliveries.db",
+        }
+    }
+
+    fn path(self, data: &Path) -> PathBuf {
+        match self {
+            Self::Inbox => view_path(data),
+            Self::Deliveries => deliveries_path(data),
+        }
+    }
+
+    fn checkpoint(self, connection: &Connection) -> Option<Cursor> {
+        match self {
+            Self::Inbox => view_checkpoint(connection),
+            Self::Deliveries => deliveries_checkpoint(connection),
+        }
+    }
+
+    async fn build(
+        self,
+        path: &Path,
+        log: &Log,
+        up_to: Position,
+        progress: Reporter,
+    ) -> Result<(), NotBuilt> {
+        let doing = match self {
+            Self::Inbox => "rebuilding the inbox to compare",
+            Self::Deliveries => "rebuilding deliveries to compare",
+        };
+        let report = move |done: Position| progress(Progress { doing, done: done.0, of: up_to.0 });
+        match self {
+            Self::Inbox => {
+                build_view(path, log, up_to, Pace::Full, report).await.map_err(|error| match error {
+                    ViewError::Tail(error) => NotBuilt::Log(error.to_string()),
+                    error => NotBuilt::Failed(error.into()),
+                })
+            }
+            Self::Deliveries => build_deliveries(path, log, up_to, report).await.map_err(|error| {
+                if error.is_of_log() {
+                    NotBuilt::Log(error.to_string())
+                } else {
+                    NotBuilt::Failed(error.into())
+                }
+            }),
+        }
+    }
+}
+
+/// Checks the inbox view and what the snapshots make of one against a rebuild from the first event; how many snapshots.
+async fn check_inbox(
     data: &Path,
     log: &Log,
     findings: &mut Findings,
     progress: Reporter,
 ) -> Result<(CheckedView, u64), StartError> {
-    let rebuilt = Scratch::new(data, "check-rebuilt.db")?;
-    let view = check_view(data, log, &rebuilt.0, findings, progress.clone()).await?;
+    let rebuilt = Scratch::new(data)?;
+    let view = check_view(View::Inbox, data, log, &rebuilt.0, findings, progress.clone()).await?;
     let mut checked = 0;
     if let CheckedView::Compared(position) = view {
         for snapshot in log.snapshots().await? {
             if is_usable_snapshot(&snapshot, log) && snapshot.at.position <= position {
-                let made = Scratch::new(data, "check-snapshot.db")?;
+                let made = Scratch::new(data)?;
                 let views = [made.0.as_path(), rebuilt.0.as_path()];
                 check_snapshot(log, &snapshot, position, views, findings, progress.clone()).await?;
                 checked += 1;
@@ -171,44 +243,41 @@ async fn check_snapshot(
 }
 
 async fn check_view(
+    kind: View,
     data: &Path,
     log: &Log,
     rebuilt: &Path,
     findings: &mut Findings,
     progress: Reporter,
 ) -> Result<CheckedView, StartError> {
-    let copied = Scratch::new(data, "check-copy.db")?;
-    let view = view_path(data);
+    let (view, file) = (kind.path(data), kind.file());
     if !view.exists() {
         return Ok(CheckedView::ToBeBuilt);
     }
+    let copied = Scratch::new(data)?;
     // A server may use it, or begin to: what is compared is a copy of one moment.
-    let held = hold_view(data)?;
+    let held = hold_views(data)?;
     let (to, report) = (copied.0.clone(), progress.clone());
     let copying = look(&view, move |connection| copy_pages(connection, &to, "copying the view", &*report));
     if let Err(error) = copying.await? {
-        findings.add("inbox.db", format!("it cannot be read: {error}"));
+        findings.add(file, format!("it cannot be read: {error}"));
         return Ok(CheckedView::Unreadable);
     }
     drop(held);
     let view = copied.0.clone();
-    let checkpoint = look(&view, view_checkpoint).await?;
+    let checkpoint = look(&view, move |connection| kind.checkpoint(connection)).await?;
     let Some(Cursor { position, .. }) = checkpoint.filter(|cursor| is_of(log, cursor)) else {
         return Ok(CheckedView::ToBeBuilt);
     };
-    let report = progress.clone();
-    let rebuilding = build_view(rebuilt, log, position, Pace::Full, move |done| {
-        report(Progress { doing: "rebuilding the view to compare", done: done.0, of: position.0 });
-    });
-    match rebuilding.await {
+    match kind.build(rebuilt, log, position, progress.clone()).await {
         Ok(()) => {}
-        Err(ViewError::Tail(error)) => {
-            findings.add("inbox.db", format!("it cannot be compared: {error}"));
+        Err(NotBuilt::Log(error)) => {
+            findings.add(file, format!("it cannot be compared: {error}"));
             return Ok(CheckedView::LogUnreadable);
         }
-        Err(error) => return Err(error.into()),
+        Err(NotBuilt::Failed(error)) => return Err(error),
     }
-    compare(&view, "inbox.db", rebuilt, findings, progress).await?;
+    compare(&view, file, rebuilt, findings, progress).await?;
     Ok(CheckedView::Compared(position))
 }
 
@@ -250,8 +319,9 @@ async fn look<T: Send + 'static>(
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(data: &Path, name: &str) -> Result<Self, StartError> {
-        let path = data.join(name);
+    fn new(data: &Path) -> Result<Self, StartError> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let path = data.join(format!("check-{}.db", NUMBER.fetch_add(1, Ordering::Relaxed)));
         remove_database(&path).map_err(|(path, error)| StartError::Directory { path, error })?;
         Ok(Self(path))
     }

@@ -27,7 +27,10 @@ pub use query::{
 };
 pub(crate) use report::Reports;
 pub(crate) use track::{Beginning, Noted, Track};
-pub(crate) use view::DeliveryView;
+pub use view::DeliveriesError;
+pub(crate) use view::{
+    DeliveryView, build as build_deliveries, checkpoint as deliveries_checkpoint, path_in as deliveries_path,
+};
 
 use crate::engine::Engine;
 use crate::error::Error;

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Identity;
 use crate::clock::{Clock, SystemClock};
-use crate::deliveries::{DeliveryView, Reports};
+use crate::deliveries::{DeliveriesError, DeliveryView, Reports};
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
@@ -108,6 +108,9 @@ pub enum StartError {
     /// The view cannot be opened or rebuilt.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// The delivery view cannot be built.
+    #[error(transparent)]
+    Deliveries(#[from] DeliveriesError),
 }
 
 /// The engine. Cheap to clone; [`shutdown`](Self::shutdown) ends it for all.
@@ -494,27 +497,6 @@ pub(crate) fn lock_directory(data: &Path) -> Result<File, StartError> {
         Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
-}
-
-/// Rebuilds the view of a data directory that no server uses. `progress` is told how far it has come, and of how far.
-///
-/// # Errors
-/// [`StartError`].
-pub async fn rebuild(
-    data: &Path,
-    source: Source,
-    progress: impl Fn(Position, Position) + Send + 'static,
-) -> Result<Position, StartError> {
-    if !log_path(data).exists() {
-        return Err(StartError::NoLog { path: data.to_owned() });
-    }
-    let _lock = lock_directory(data)?;
-    let store = Arc::new(SqliteStore::open(&log_path(data)).await?);
-    // The append task is never run: nothing is written.
-    let (log, _append_task) = Log::open(store, CancellationToken::new()).await?;
-    let head = log.head();
-    ensure_view(data, &log, Some(source), move |position| progress(position, head)).await?;
-    Ok(head)
 }
 
 /// Says every few seconds how far a rebuild has come.

@@ -1,7 +1,8 @@
-//! Rebuilding the view while it is served: built beside it from the log, at half speed; then the projector stops between
+//! Rebuilding the views while they are served. The inbox view: built beside it from the log, at half speed; then the projector stops between
 //! two batches, the new file takes the place of the old one, and the projector goes on with it from the same position.
 //!
-//! Until that moment the old view is in use, and a crash leaves it so.
+//! Until that moment the old view is in use, and a crash leaves it so. The delivery view is off the way of everything else, and is
+//! built in its place.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -11,20 +12,30 @@ use sqlx::ConnectOptions;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::deliveries::{build_deliveries, deliveries_path};
+use crate::engine::{Engine, StartError, lock_directory, log_path};
 use crate::error::Error;
 use crate::inbox::{
-    Pace, Source, ViewError, ViewReaders, begin_view, build_view, building_path, put_view_at, view_path,
+    Pace, Source, ViewError, ViewReaders, begin_view, build_view, building_path, ensure_view, put_view_at,
+    view_path,
 };
 use crate::log::Log;
 use crate::position::Position;
+use crate::progress::Progress;
 use crate::projector::Request;
 use crate::sqlite::{on_thread, reading, remove_database};
+use crate::store::sqlite::SqliteStore;
 
 /// With no more events than this to catch up, the projector is stopped for the rest: a few milliseconds.
 const GAP_MOST: u64 = 1_024;
 /// How often it is tried to get as close. If the log grows faster than that, the projector waits longer.
 const CATCH_UPS: usize = 20;
+
+const INBOX: &str = "rebuilding the inbox view";
+const DELIVERIES: &str = "rebuilding the delivery view";
+
+/// Is told how far something has come, and of how far.
+type Tell = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
 /// A view that is nearly complete, to be put in place.
 pub(crate) struct Replacement {
@@ -34,20 +45,32 @@ pub(crate) struct Replacement {
 }
 
 impl Engine {
-    /// Builds the view anew and puts it in place, while everything goes on. `progress` is told how far it has
-    /// come, and of how far. Dropped before that, it leaves everything as it was. The position at which it was put in place.
+    /// Builds the inbox view anew and puts it in place, while everything goes on, and then the delivery view, while what is
+    /// asked of it waits. Dropped before the first is in place, it leaves everything as it was. The position at which it was put in
+    /// place.
     ///
     /// # Errors
     /// [`Error::Rebuilding`] when it is being done already; [`Error::Internal`] when it failed: the view is the old one then.
-    pub async fn rebuild_view(
+    pub async fn rebuild_views(
         &self,
         source: Source,
-        progress: impl Fn(Position, Position) + Send + Sync + 'static,
+        progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Position, Error> {
+        let progress = Arc::new(progress);
+        let tell = progress.clone();
+        let tell = move |done, of| tell(Progress { doing: INBOX, done, of });
+        let position = self.rebuild_inbox(source, Arc::new(tell)).await?;
+        let tell =
+            |done: Position, of: Position| progress(Progress { doing: DELIVERIES, done: done.0, of: of.0 });
+        self.delivery_view().rebuild(&tell).await?;
+        Ok(position)
+    }
+
+    async fn rebuild_inbox(&self, source: Source, progress: Tell) -> Result<Position, Error> {
         let _alone = self.rebuilding().try_acquire().map_err(|_| Error::Rebuilding)?;
         let cancelled = CancellationToken::new();
         let _cancel = cancelled.clone().drop_guard();
-        let built = build_beside(self.data(), self.log(), source, cancelled, Arc::new(progress)).await;
+        let built = build_beside(self.data(), self.log(), source, cancelled, progress).await;
         let placed = match built {
             Ok(()) => {
                 // Whoever takes a snapshot has the old one open.
@@ -71,7 +94,7 @@ async fn build_beside(
     log: &Log,
     source: Source,
     cancelled: CancellationToken,
-    progress: Arc<dyn Fn(Position, Position) + Send + Sync>,
+    progress: Tell,
 ) -> Result<(), ViewError> {
     let path = building_path(data);
     remove_database(&path).map_err(|(path, error)| ViewError::File { path, error })?;
@@ -82,11 +105,39 @@ async fn build_beside(
         if reached.0 + GAP_MOST >= head.0 {
             break;
         }
-        build_view(&path, log, head, Pace::Beside(cancelled.clone()), move |done| progress(done, head))
+        build_view(&path, log, head, Pace::Beside(cancelled.clone()), move |done| progress(done.0, head.0))
             .await?;
         reached = head;
     }
     verify(&path).await
+}
+
+/// Rebuilds the views of a data directory that no server uses. How far the log goes.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn rebuild(
+    data: &Path,
+    source: Source,
+    progress: impl Fn(Progress) + Clone + Send + 'static,
+) -> Result<Position, StartError> {
+    if !log_path(data).exists() {
+        return Err(StartError::NoLog { path: data.to_owned() });
+    }
+    let _lock = lock_directory(data)?;
+    let store = Arc::new(SqliteStore::open(&log_path(data)).await?);
+    // The append task is never run: nothing is written.
+    let (log, _append_task) = Log::open(store, CancellationToken::new()).await?;
+    let head = log.head();
+    let tell = |doing| {
+        let progress = progress.clone();
+        move |done: Position| progress(Progress { doing, done: done.0, of: head.0 })
+    };
+    ensure_view(data, &log, Some(source), tell(INBOX)).await?;
+    let path = deliveries_path(data);
+    remove_database(&path).map_err(|(path, error)| StartError::Directory { path, error })?;
+    build_deliveries(&path, &log, head, tell(DELIVERIES)).await?;
+    Ok(head)
 }
 
 /// Whether the file is what SQLite would have it be: what is in it follows from the log by the same fold.
@@ -110,7 +161,7 @@ impl Replacement {
     pub(crate) async fn put(&self, log: &Log, stopped_at: Position) -> Result<(), ViewError> {
         let (building, path) = (building_path(&self.data), view_path(&self.data));
         build_view(&building, log, stopped_at, Pace::Full, |_| {}).await?;
-        let _alone = alone_with_view(&self.data)?;
+        let _alone = alone_with_views(&self.data)?;
         self.readers.close().await;
         let put = put_view_at(&building, &path);
         self.readers.reopen(&path).await?;
@@ -123,24 +174,24 @@ impl Replacement {
     }
 }
 
-/// What says that another process has the view open: SQLite would take its files beside the new view for the new view's.
-fn view_lock(data: &Path) -> Result<File, ViewError> {
-    let path = data.join("inbox.lock");
+/// What says that another process has a view open: SQLite would take its files beside the new view for the new view's.
+fn views_lock(data: &Path) -> Result<File, ViewError> {
+    let path = data.join("views.lock");
     File::create(&path).map_err(|error| ViewError::File { path, error })
 }
 
-fn alone_with_view(data: &Path) -> Result<File, ViewError> {
-    let lock = view_lock(data)?;
+pub(crate) fn alone_with_views(data: &Path) -> Result<File, ViewError> {
+    let lock = views_lock(data)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(ViewError::Read),
-        Err(TryLockError::Error(error)) => Err(ViewError::File { path: data.join("inbox.lock"), error }),
+        Err(TryLockError::Error(error)) => Err(ViewError::File { path: data.join("views.lock"), error }),
     }
 }
 
-/// Keeps a server from putting another view in place, as long as the file is held.
-pub(crate) fn hold_view(data: &Path) -> Result<File, ViewError> {
-    let lock = view_lock(data)?;
-    lock.lock_shared().map_err(|error| ViewError::File { path: data.join("inbox.lock"), error })?;
+/// Keeps a server from putting other views in place, as long as the file is held.
+pub(crate) fn hold_views(data: &Path) -> Result<File, ViewError> {
+    let lock = views_lock(data)?;
+    lock.lock_shared().map_err(|error| ViewError::File { path: data.join("views.lock"), error })?;
     Ok(lock)
 }

@@ -1,4 +1,4 @@
-//! `tidings check`: whether the log is what was written, and the view what follows from it.
+//! `tidings check`: whether the log is what was written, and the views what follows from it.
 
 use anyhow::bail;
 use tidings_config::Settings;
@@ -26,24 +26,29 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     if checked.erased > 0 {
         say(format_args!("the content of {} notifications is not there: it was erased", checked.erased));
     }
-    say(match checked.view {
-        CheckedView::Compared(position) => {
-            format!("compared the inbox view with a rebuild, up to {position}")
-        }
-        CheckedView::ToBeBuilt => {
-            "there is no inbox view of this version and log: the next start builds it".to_owned()
-        }
-        CheckedView::Unreadable => "the inbox view was not compared, as it cannot be read".to_owned(),
-        CheckedView::LogUnreadable => {
-            "the inbox view was not compared, as the log cannot be read to its end".to_owned()
-        }
-    });
+    say_of_view("inbox", &checked.inbox);
     if checked.snapshots > 0 {
         say(format_args!("compared what came of {} snapshots, too", checked.snapshots));
     }
+    say_of_view("delivery", &checked.deliveries);
     match checked.findings.count() {
         0 => Ok(()),
         1 => bail!("there is 1 finding; docs/operation.md says what to do"),
         count => bail!("there are {count} findings; docs/operation.md says what to do"),
     }
+}
+
+fn say_of_view(name: &str, checked: &CheckedView) {
+    say(match checked {
+        CheckedView::Compared(position) => {
+            format!("compared the {name} view with a rebuild, up to {position}")
+        }
+        CheckedView::ToBeBuilt => {
+            format!("there is no {name} view of this version and log: the next start builds it")
+        }
+        CheckedView::Unreadable => format!("the {name} view was not compared, as it cannot be read"),
+        CheckedView::LogUnreadable => {
+            format!("the {name} view was not compared, as the log cannot be read to its end")
+        }
+    });
 }

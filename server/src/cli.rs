@@ -63,11 +63,11 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Make a token for development
     Token(TokenArgs),
-    /// Rebuild the inbox view from the log, while a server runs or not
+    /// Rebuild the views from the log, while a server runs or not
     Rebuild(RebuildArgs),
     /// Take a snapshot, from which the next view is built, while a server runs or not
     Snapshot(SnapshotArgs),
-    /// Check the log and the inbox view, while a server runs or not; fails when something is wrong
+    /// Check the log and the views, while a server runs or not; fails when something is wrong
     Check,
     /// Copy the log to a file, while a server runs or not
     Backup(BackupArgs),

@@ -18,12 +18,16 @@ impl Bar {
     }
 
     pub(crate) fn show(&self, progress: Progress) {
-        if self.0.message() != progress.doing {
-            self.0.set_message(progress.doing);
+        self.show_as(progress.doing, progress.done, progress.of);
+    }
+
+    pub(crate) fn show_as(&self, doing: &str, done: u64, of: u64) {
+        if self.0.message() != doing {
+            self.0.set_message(doing.to_owned());
             self.0.reset();
         }
-        self.0.set_length(progress.of);
-        self.0.set_position(progress.done);
+        self.0.set_length(of);
+        self.0.set_position(done);
     }
 
     pub(crate) fn clear(&self) {

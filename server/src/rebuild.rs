@@ -1,11 +1,11 @@
-//! `tidings rebuild`: the inbox view anew, with progress; by the server that uses the directory, if one does.
+//! `tidings rebuild`: the views anew, with progress; by the server that uses the directory, if one does.
 
 use std::time::Instant;
 
 use anyhow::{anyhow, bail};
 use serde_json::{Value, json};
 use tidings_config::Settings;
-use tidings_engine::{Position, Progress, Source, StartError};
+use tidings_engine::{Position, Source, StartError};
 use tidings_http::token::Grant;
 
 use crate::cli::RebuildArgs;
@@ -13,23 +13,19 @@ use crate::client::Client;
 use crate::output::say;
 use crate::progress::Bar;
 
-const DOING: &str = "rebuilding the inbox view";
-
 pub(crate) async fn run(settings: &Settings, args: RebuildArgs) -> anyhow::Result<()> {
     let bar = Bar::new()?;
     let shown = bar.clone();
     let begun = Instant::now();
     let source = if args.from_snapshot { Source::Snapshot } else { Source::FirstEvent };
-    let here = tidings_engine::rebuild(&settings.data_dir, source, move |position, head| {
-        shown.show(Progress { doing: DOING, done: position.0, of: head.0 });
-    });
+    let here = tidings_engine::rebuild(&settings.data_dir, source, move |progress| shown.show(progress));
     let rebuilt = match here.await {
         Err(StartError::InUse { .. }) => ask_server(settings, &args, &bar).await,
         rebuilt => rebuilt.map_err(Into::into),
     };
     bar.clear();
     let seconds = begun.elapsed().as_secs_f64();
-    say(format_args!("rebuilt the inbox view from {} events in {seconds:.1} s", rebuilt?));
+    say(format_args!("rebuilt the views from {} events in {seconds:.1} s", rebuilt?));
     Ok(())
 }
 
@@ -52,8 +48,9 @@ async fn ask_server(settings: &Settings, args: &RebuildArgs, bar: &Bar) -> anyho
                 bail!("the server could not: {detail}; its log says more");
             }
             let number = |name: &str| line[name].as_u64().unwrap_or_default();
-            bar.show(Progress { doing: DOING, done: number("position"), of: number("head") });
+            let doing = line["doing"].as_str().unwrap_or("rebuilding");
+            bar.show_as(doing, number("position"), number("head"));
         }
     }
-    Err(anyhow!("the server stopped before it was done; the view is the one it was"))
+    Err(anyhow!("the server stopped before it was done; the inbox view is the one it was"))
 }

@@ -4,20 +4,23 @@
 //! everything else is served, when it is missing, damaged, of another version or of another log.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::fold::State;
 use crate::epochs::Epochs;
 use crate::error::Error;
-use crate::inbox::is_damage;
+use crate::inbox::{ViewError, is_damage};
 use crate::log::{Log, Tail, TailError};
 use crate::position::{Cursor, Epoch, Position};
+use crate::rebuild::alone_with_views;
 use crate::sqlite::{Connection, committed, on_thread, remove_database, writing};
 
 /// Of the schema and of the fold. A view of another version is built anew.
@@ -49,6 +52,10 @@ enum Failure {
     Thread(std::io::Error),
     #[error("its thread is gone")]
     Gone,
+    #[error("somebody asked that it be built anew")]
+    Asked,
+    #[error(transparent)]
+    InUse(ViewError),
     #[error(transparent)]
     Tail(#[from] TailError),
 }
@@ -58,8 +65,21 @@ type Job = Box<dyn FnOnce(&mut State<'_>) -> rusqlite::Result<()> + Send>;
 /// How others reach the view.
 pub(crate) struct DeliveryView {
     jobs: mpsc::Sender<Job>,
-    reached: watch::Receiver<Position>,
+    anew: Arc<Notify>,
+    reached: watch::Receiver<Reached>,
     log: Log,
+}
+
+/// How far the view has come, and how often it was built since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    position: Position,
+    builds: u64,
+}
+
+/// Where the view lies within a data directory.
+pub(crate) fn path_in(data: &Path) -> PathBuf {
+    data.join("deliveries.db")
 }
 
 /// How the view ended, for whoever runs it: never, or when it was told to.
@@ -69,12 +89,29 @@ impl DeliveryView {
     /// The view of a log in a directory, and what runs it until `closing`.
     pub(crate) fn of(data: &Path, log: &Log, closing: CancellationToken) -> (Self, Running) {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
-        let reached = watch::Sender::new(Position(0));
-        let view = Self { jobs, reached: reached.subscribe(), log: log.clone() };
-        let (path, tail) = (data.join("deliveries.db"), log.tail(Position(0)));
-        let epochs = log.epochs().clone();
-        let keeper = Keeper { path, epochs, tail, queue, reached, closing };
+        let (anew, reached) = (Arc::new(Notify::new()), watch::Sender::new(Reached::default()));
+        let view = Self { jobs, anew: anew.clone(), reached: reached.subscribe(), log: log.clone() };
+        let (data, tail, epochs) = (data.to_owned(), log.tail(Position(0)), log.epochs().clone());
+        let keeper = Keeper { data, epochs, tail, queue, anew, reached, closing };
         (view, Box::pin(keeper.keep()))
+    }
+
+    /// Has it built anew, while questions wait; done when it has come to where the log is now. `progress` is told how far it has
+    /// come, and of how far.
+    pub(crate) async fn rebuild(&self, progress: &(dyn Fn(Position, Position) + Sync)) -> Result<(), Error> {
+        let (mut reached, head) = (self.reached.clone(), self.log.head());
+        let before = reached.borrow().builds;
+        self.anew.notify_one();
+        loop {
+            reached.changed().await.map_err(|_| Error::Stopping)?;
+            let Reached { position, builds } = *reached.borrow_and_update();
+            if builds > before {
+                progress(position.min(head), head);
+                if position >= head {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Asks the view, once it has everything that is in the log now.
@@ -95,18 +132,20 @@ impl DeliveryView {
             self.jobs.send(job).await.map_err(|_| Error::Stopping)?;
             answer.await.map_err(|_| Error::Internal)
         };
-        let late = |_| Error::NotReached { wanted, reached: *self.reached.borrow() };
+        let late = |_| Error::NotReached { wanted, reached: self.reached.borrow().position };
         tokio::time::timeout(PATIENCE, asked).await.map_err(late)?
     }
 }
 
 /// Keeps the view running.
 struct Keeper {
-    path: PathBuf,
+    data: PathBuf,
     epochs: Epochs,
     tail: Tail,
     queue: mpsc::Receiver<Job>,
-    reached: watch::Sender<Position>,
+    /// Somebody wants it built anew.
+    anew: Arc<Notify>,
+    reached: watch::Sender<Reached>,
     closing: CancellationToken,
 }
 
@@ -123,11 +162,18 @@ impl Keeper {
             };
             self = keeper;
             let Err(error) = ended else { return };
-            anew = matches!(&error, Failure::Database(error) if is_damage(error));
-            if anew {
+            if matches!(&error, Failure::Database(error) if is_damage(error)) {
                 tracing::warn!(%error, "the delivery view is damaged and is built anew");
+                anew = true;
                 continue;
             }
+            if matches!(error, Failure::Asked) {
+                tracing::info!("the delivery view is built anew");
+                anew = true;
+                continue;
+            }
+            // What was to be removed still is.
+            anew &= matches!(error, Failure::InUse(_) | Failure::File(..));
             tracing::error!(%error, "the delivery view failed and is opened again");
             tokio::select! {
                 () = self.closing.cancelled() => return,
@@ -138,10 +184,10 @@ impl Keeper {
 
     /// Runs the view on a thread until it fails or is told to end. The error is that there is no thread.
     async fn run(self, anew: bool) -> Result<(Self, Result<(), Failure>), Failure> {
-        if anew && let Err((path, error)) = remove_database(&self.path) {
-            return Ok((self, Err(Failure::File(path, error))));
+        if anew && let Err(failure) = self.remove() {
+            return Ok((self, Err(failure)));
         }
-        let connection = match writing(&self.path, SqliteSynchronous::Normal).connect().await {
+        let connection = match writing(&path_in(&self.data), SqliteSynchronous::Normal).connect().await {
             Ok(connection) => connection,
             // What is not a database cannot be opened as one.
             Err(error) if !anew && is_no_database(&error) => {
@@ -162,11 +208,24 @@ impl Keeper {
         thread.ended().await.map_err(|_| Failure::Gone)
     }
 
+    /// Removes what is there, unless another process reads it.
+    fn remove(&self) -> Result<(), Failure> {
+        let _alone = alone_with_views(&self.data).map_err(Failure::InUse)?;
+        remove_database(&path_in(&self.data)).map_err(|(path, error)| Failure::File(path, error))?;
+        self.reached
+            .send_modify(|reached| *reached = Reached { position: Position(0), builds: reached.builds + 1 });
+        Ok(())
+    }
+
+    fn has_reached(&self, position: Position) {
+        self.reached.send_modify(|reached| reached.position = position);
+    }
+
     async fn follow(&mut self, connection: &Connection) -> Result<(), Failure> {
         prepare(connection, &self.epochs, self.tail.head())?;
         let mut state = State::load(connection, self.epochs.clone())?;
         self.tail.rewind(state.position);
-        self.reached.send_replace(state.position);
+        self.has_reached(state.position);
         let (mut looked, mut committed) = (Instant::now() - LOOK_EVERY, Instant::now());
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut committed_at = state.position;
@@ -176,6 +235,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = self.closing.cancelled() => break Ok(()),
+                () = self.anew.notified() => return Err(Failure::Asked),
                 job = self.queue.recv() => {
                     let Some(job) = job else { break Ok(()) }; // the engine was dropped without a shutdown
                     while self.tail.position() < self.tail.head() && !self.closing.is_cancelled() {
@@ -183,7 +243,7 @@ impl Keeper {
                         commit_many(connection, &mut state, &mut committed_at)?;
                     }
                     state.write()?;
-                    self.reached.send_replace(state.position);
+                    self.has_reached(state.position);
                     job(&mut state)?;
                 }
                 () = tokio::time::sleep_until(next_commit), if has_news => {
@@ -196,12 +256,14 @@ impl Keeper {
                     // What waits is read on; then there is a pause.
                     if self.tail.position() >= self.tail.head() {
                         looked = Instant::now();
-                        self.reached.send_replace(state.position);
+                        self.has_reached(state.position);
                     }
                     if !has_news {
                         committed = Instant::now();
                     }
-                    commit_many(connection, &mut state, &mut committed_at)?;
+                    if commit_many(connection, &mut state, &mut committed_at)? {
+                        self.has_reached(state.position);
+                    }
                 }
             }
         };
@@ -218,13 +280,17 @@ async fn apply(state: &mut State<'_>, tail: &mut Tail) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether there was enough.
 fn commit_many(
     connection: &Connection,
     state: &mut State<'_>,
     committed: &mut Position,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let many = state.position.0 - committed.0 >= EVENTS_PER_COMMIT;
-    if many { commit(connection, state, committed) } else { Ok(()) }
+    if many {
+        commit(connection, state, committed)?;
+    }
+    Ok(many)
 }
 
 fn commit(connection: &Connection, state: &mut State<'_>, reached: &mut Position) -> Result<(), Failure> {
@@ -235,16 +301,58 @@ fn commit(connection: &Connection, state: &mut State<'_>, reached: &mut Position
     Ok(())
 }
 
-/// Makes the tables, unless they are there, of this version and of this log.
-fn prepare(connection: &Connection, epochs: &Epochs, head: Position) -> rusqlite::Result<()> {
+/// How far the view has come; `None` when it is not a view of this version.
+pub(crate) fn checkpoint(connection: &Connection) -> Option<Cursor> {
     let checkpoint = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
         let epoch = Epoch::from_stored(&row.get::<_, String>(1)?);
         Ok((row.get::<_, i64>(0)?, Cursor { epoch, position: Position::from_sql(row.get(2)?) }))
     });
-    let is_usable = checkpoint.is_ok_and(|(version, reached)| {
-        version == VERSION && epochs.hold(&reached) && reached.position <= head
+    checkpoint.ok().filter(|(version, _)| *version == VERSION).map(|(_, reached)| reached)
+}
+
+/// Builds a view up to a position, which the log has reached, in a file that nobody has open; goes on with one that is there.
+pub(crate) async fn build(
+    path: &Path,
+    log: &Log,
+    up_to: Position,
+    mut progress: impl FnMut(Position) + Send + 'static,
+) -> Result<(), DeliveriesError> {
+    let connection = writing(path, SqliteSynchronous::Normal).connect().await.map_err(Failure::Open)?;
+    let (epochs, mut tail) = (log.epochs().clone(), log.tail(Position(0)));
+    let runtime = Handle::current();
+    let thread = on_thread("tidings-deliveries", connection, move |connection| -> Result<(), Failure> {
+        prepare(connection, &epochs, tail.head())?;
+        let mut state = State::load(connection, epochs)?;
+        tail.rewind(state.position);
+        let mut committed = state.position;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        while state.position < up_to {
+            for event in runtime.block_on(tail.next())?.iter().take_while(|event| event.position <= up_to) {
+                state.apply(event)?;
+            }
+            commit_many(connection, &mut state, &mut committed)?;
+            progress(state.position);
+        }
+        commit(connection, &mut state, &mut committed)
     });
-    if is_usable {
+    Ok(thread.ended().await.map_err(|_| Failure::Gone)??)
+}
+
+/// Why the delivery view could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the delivery view cannot be built: {0}")]
+pub struct DeliveriesError(#[from] Failure);
+
+impl DeliveriesError {
+    /// Whether it is the log that cannot be read.
+    pub(crate) fn is_of_log(&self) -> bool {
+        matches!(self.0, Failure::Tail(_))
+    }
+}
+
+/// Makes the tables, unless they are there, of this version and of this log.
+fn prepare(connection: &Connection, epochs: &Epochs, head: Position) -> rusqlite::Result<()> {
+    if checkpoint(connection).is_some_and(|reached| epochs.hold(&reached) && reached.position <= head) {
         return Ok(());
     }
     let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;

@@ -45,7 +45,7 @@ pub enum ViewError {
     #[error("the inbox view that was built is damaged: {0}")]
     Built(String),
     /// It cannot be replaced while another process reads it.
-    #[error("the inbox view is being read by another process, such as `tidings check`")]
+    #[error("the views are being read by another process, such as `tidings check`")]
     Read,
     /// Its thread cannot be set up.
     #[error("the inbox view's thread cannot be set up: {0}")]

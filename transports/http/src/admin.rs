@@ -1,4 +1,4 @@
-//! What operators ask of a server that runs: snapshots, and a rebuild of the view, as it goes on, a JSON object a line.
+//! What operators ask of a server that runs: snapshots, and a rebuild of the views, as it goes on, a JSON object a line.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, stream};
 use serde_json::{Value, json};
 use tidings_engine::access::Scope;
-use tidings_engine::{Error, Position, Source};
+use tidings_engine::{Error, Position, Progress, Source};
 use tokio::sync::watch;
 use tokio::time::{Interval, interval};
 
@@ -41,12 +41,12 @@ async fn take_snapshot(
 /// The work, until it is done.
 struct Rebuilding {
     work: BoxFuture<'static, Result<Position, Error>>,
-    progress: watch::Receiver<(Position, Position)>,
+    progress: watch::Receiver<Progress>,
     /// The first at once.
     tick: Interval,
 }
 
-/// Goes on as long as the caller listens: one that goes away leaves everything as it was.
+/// Goes on as long as the caller listens.
 async fn rebuild(
     State(context): State<Context>,
     Caller(identity): Caller,
@@ -55,12 +55,13 @@ async fn rebuild(
     identity.require(Scope::Admin)?;
     let source = source(params.take("from")?.unwrap_or_default())?;
     params.finish()?;
-    let (told, progress) = watch::channel((Position(0), context.engine.log().head()));
+    let begun = Progress { doing: "rebuilding", done: 0, of: context.engine.log().head().0 };
+    let (told, progress) = watch::channel(begun);
     let engine = context.engine.clone();
-    let tell = move |done, head| {
-        told.send_replace((done, head));
+    let tell = move |progress| {
+        told.send_replace(progress);
     };
-    let mut work = async move { engine.rebuild_view(source, tell).await }.boxed();
+    let mut work = async move { engine.rebuild_views(source, tell).await }.boxed();
     // Whoever comes while it is being done already is told so by the status.
     if let Some(outcome) = (&mut work).now_or_never() {
         return outcome.map(|done| Json(json!({ "rebuilt": done })).into_response()).map_err(Problem::from);
@@ -75,8 +76,8 @@ async fn rebuild(
                     outcome = &mut rebuilding.work => return Some((line(&outcome_of(outcome)), None)),
                     () = shutdown.cancelled() => return None,
                     _ = rebuilding.tick.tick() => {
-                        let (position, head) = *rebuilding.progress.borrow();
-                        line(&json!({ "position": position, "head": head }))
+                        let Progress { doing, done, of } = *rebuilding.progress.borrow();
+                        line(&json!({ "doing": doing, "position": done, "head": of }))
                     }
                 };
                 Some((line, Some(rebuilding)))
