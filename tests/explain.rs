@@ -137,3 +137,40 @@ async fn what_was_taken_back_before_it_was_sent_is_said_to_be() {
     assert_eq!(deliveries["totals"]["dropped"], 1);
     assert_says(&said(&world, &receipt, "bob").await, &["It was taken back from everybody at"]);
 }
+
+#[tokio::test]
+async fn what_is_held_until_its_time_is_said_to_be() {
+    let world = World::start().await;
+    for user in ["bob", "eve"] {
+        member(&world, Method::PUT, user).await;
+    }
+    let audience = json!({ "users": ["ada"], "channels": ["topic:a"], "except": ["eve"] });
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let until = jiff::Timestamp::from_second(until.as_second()).unwrap().to_string();
+    let later = json!({ "type": "note", "audience": audience, "deliverAt": until });
+    let receipt = world.publish(later).await;
+    let path = format!("/v1/notifications/{}/deliveries", id(&receipt));
+    let deliveries = world.get(&path, &service()).await;
+    assert_eq!(deliveries["heldUntil"], until);
+    assert_eq!(
+        (&deliveries["totals"]["routed"], &deliveries["people"].as_array().unwrap().len()),
+        (&json!(0), &1)
+    );
+    for (user, status, words) in [
+        ("ada", "held", "addressed by name, and gets it then"),
+        ("bob", "held", "gets it if they still are then"),
+        ("eve", "notRouted", "left out by the publisher"),
+        ("carl", "notRouted", "not among those it is addressed to now"),
+    ] {
+        let one = world.get(&format!("{path}?user={user}"), &service()).await;
+        assert_eq!(one["people"][0]["status"], status, "{user}: {one}");
+        assert_says(
+            &said(&world, &receipt, user).await,
+            &[&format!("It is held until {until}: nobody has it yet."), words],
+        );
+    }
+    let cancel = format!("/v1/notifications/{}", id(&receipt));
+    world.ok(Method::DELETE, &cancel, &service(), &Value::Null).await;
+    let (status, _) = world.send(Method::GET, &path, &service(), &Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "what was cancelled is held no more");
+}

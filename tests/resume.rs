@@ -263,6 +263,35 @@ async fn a_resume_that_cannot_go_on_says_why() {
     }
 }
 
+/// A log remembers so many starts; who was away for longer has to load the inbox.
+#[tokio::test]
+async fn a_cursor_from_before_all_starts_that_are_remembered_is_too_old() {
+    let mut world = World::start().await;
+    let old = cursor_of(&world.connect(&person("ada")).await.hello);
+    assert!(world.stop().await.success());
+    world.resume().await;
+    let newer = cursor_of(&world.connect(&person("ada")).await.hello);
+    assert!(world.stop().await.success());
+    let log = rusqlite::Connection::open(world.data().join("log.db")).unwrap();
+    assert_eq!(log.execute("DELETE FROM epochs WHERE first = 1", []).unwrap(), 1);
+    drop(log);
+    world.resume().await;
+    let elsewhere = format!("ffffffffffff.{}", newer.split_once('.').unwrap().1);
+    for (cursor, resume) in [
+        (&old, json!({ "result": "reset", "reason": "tooOld" })),
+        (&newer, json!({ "result": "continued" })),
+        (&elsewhere, json!({ "result": "reset", "reason": "historyChanged" })),
+    ] {
+        let path = format!("/v1/ws?token={}&cursor={cursor}", person("ada"));
+        assert_eq!(world.try_connect(&path).await.unwrap().hello["resume"], resume, "{cursor}");
+        let events =
+            world.request(reqwest::Method::GET, &format!("/v1/events?cursor={cursor}"), &person("ada"));
+        let mut events = Box::pin(client::events(events.send().await.unwrap()));
+        let hello = futures_util::StreamExt::next(&mut events).await.unwrap();
+        assert_eq!(hello["resume"], resume, "{cursor} over SSE");
+    }
+}
+
 #[tokio::test]
 async fn a_device_goes_on_after_a_restart_and_after_a_crash() {
     let mut world = World::start().await;

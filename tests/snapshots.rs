@@ -55,22 +55,21 @@ async fn a_view_begins_with_the_newest_snapshot_that_can_be_used() {
     let newer = *kept(&world).0.last().unwrap();
     assert!(newer > older);
 
+    // The delivery view is built of all of the log; until that fails, the inbox view is in place.
+    let is_in_place = |said: &str| said.contains("the delivery view cannot be built");
     damage_a_mark_before(&world, older);
-    let (rebuilt, said) = command(&world, &["rebuild"]).await;
-    assert!(!rebuilt && said.contains("its checksum does not fit"), "all of the log: {said}");
-    let (rebuilt, said) = command(&world, &["rebuild", "--from-snapshot"]).await;
-    assert!(rebuilt, "{said}");
+    let (_, said) = command(&world, &["rebuild"]).await;
+    assert!(said.contains("its checksum does not fit") && !is_in_place(&said), "all of the log: {said}");
+    let (_, said) = command(&world, &["rebuild", "--from-snapshot"]).await;
+    assert!(is_in_place(&said), "{said}");
 
     damage_a_mark_before(&world, newer);
-    let (rebuilt, said) = command(&world, &["rebuild", "--from-snapshot"]).await;
-    assert!(rebuilt, "it begins with the newest: {said}");
+    let (_, said) = command(&world, &["rebuild", "--from-snapshot"]).await;
+    assert!(is_in_place(&said), "it begins with the newest: {said}");
     let garble = "UPDATE snapshot_parts SET part = zeroblob(length(part)) WHERE position = ?1";
     assert!(log(&world).execute(garble, [newer]).unwrap() > 0);
-    let (rebuilt, said) = command(&world, &["rebuild", "--from-snapshot"]).await;
-    assert!(
-        !rebuilt && said.contains("its checksum does not fit"),
-        "from the one before, over a damaged event: {said}"
-    );
+    let (_, said) = command(&world, &["rebuild", "--from-snapshot"]).await;
+    assert!(!is_in_place(&said), "from the one before, over a damaged event: {said}");
     let (sound, said) = check(&world).await;
     assert!(!sound, "{said}");
 }

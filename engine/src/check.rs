@@ -187,11 +187,7 @@ impl View {
                 })
             }
             Self::Deliveries => build_deliveries(path, log, up_to, report).await.map_err(|error| {
-                if error.is_of_log() {
-                    NotBuilt::Log(error.to_string())
-                } else {
-                    NotBuilt::Failed(error.into())
-                }
+                error.of_log().map_or_else(|| NotBuilt::Failed(error.into()), NotBuilt::Log)
             }),
         }
     }

@@ -6,6 +6,7 @@
 mod connections;
 mod explain;
 mod fold;
+mod held;
 mod intervals;
 mod kinds;
 mod lanes;

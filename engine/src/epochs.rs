@@ -52,6 +52,12 @@ impl Epochs {
         self.0[self.index(cursor.position)].epoch == cursor.epoch
     }
 
+    /// Whether a cursor that is not held may be of an epoch that was forgotten: its position came before those that are known.
+    #[must_use]
+    pub fn may_have_forgotten(&self, cursor: &Cursor) -> bool {
+        self.0.first().is_some_and(|oldest| cursor.position < oldest.first)
+    }
+
     fn index(&self, position: Position) -> usize {
         // Nearly everybody asks for what is recent.
         let later = self.0.iter().rev().take_while(|began| began.first > position).count();
@@ -91,6 +97,14 @@ mod tests {
             assert!(!after.hold(cursor), "{cursor}");
         }
         assert!(after.hold(&before.cursor(Position(9))), "who has not seen beyond the copy goes on");
+    }
+
+    #[test]
+    fn what_came_before_all_that_is_known_may_have_been_forgotten() {
+        let epochs = epochs(&[(5, 2), (9, 3)]);
+        let of = |number, position| Cursor { epoch: epoch(number), position: Position(position) };
+        assert!(epochs.may_have_forgotten(&of(1, 4)));
+        assert!(!epochs.may_have_forgotten(&of(1, 5)), "that is of an epoch that is known to be another");
     }
 
     #[test]

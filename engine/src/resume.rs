@@ -42,7 +42,9 @@ pub enum Resumed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reset {
-    /// The cursor is of another log.
+    /// The cursor is from before what the log can tell from another history: it remembers its last 4,096 starts.
+    TooOld,
+    /// The cursor is of another log, or of an end that this one has lost.
     HistoryChanged,
     /// The cursor is beyond the end of the log.
     CursorAhead,

@@ -80,8 +80,11 @@ impl Engine {
         user: UserId,
     ) -> Result<Explanation, Error> {
         let query = DeliveriesQuery { user: Some(user.clone()), ..DeliveriesQuery::default() };
-        let delivery = self.deliveries(identity, id, query).await?.people.into_iter().next();
-        let delivery = delivery.ok_or(Error::Internal)?;
+        let deliveries = self.deliveries(identity, id, query).await?;
+        if deliveries.held_until.is_some() {
+            return self.explain_held(identity, id, user).await;
+        }
+        let delivery = deliveries.people.into_iter().next().ok_or(Error::Internal)?;
         let event = self.published_event(identity, id).await?;
         let published = event.published().ok_or(Error::Internal)?;
         let key = UserKey { tenant: identity.tenant.clone(), user };
@@ -140,6 +143,17 @@ struct Facts<'a> {
     inbox: Option<InInbox>,
 }
 
+/// Whom a notification is addressed to, in words.
+pub(super) fn audience_said(audience: &Audience) -> String {
+    let mut to: Vec<String> = audience.channels.iter().map(ToString::to_string).collect();
+    match audience.users.len() {
+        0 => {}
+        count if count <= NAMES_SAID => to.extend(audience.users.iter().map(ToString::to_string)),
+        count => to.push(format!("{count} people by name")),
+    }
+    to.join(", ")
+}
+
 impl Facts<'_> {
     fn sentences(&self, is_known: bool, is_recorded: bool) -> Vec<String> {
         let mut sentences = vec![self.publishing()];
@@ -161,16 +175,10 @@ impl Facts<'_> {
     }
 
     fn publishing(&self) -> String {
-        let (notification, audience) = (&self.published.notification, &self.published.audience);
-        let mut to: Vec<String> = audience.channels.iter().map(ToString::to_string).collect();
-        match audience.users.len() {
-            0 => {}
-            count if count <= NAMES_SAID => to.extend(audience.users.iter().map(ToString::to_string)),
-            count => to.push(format!("{count} people by name")),
-        }
         let (at, position) = (self.event.recorded_at, self.event.position);
-        let (kind, by) = (&notification.kind, &self.published.publisher);
-        format!("It is a {kind}, published by {by} at {at}, position {position}, to {}.", to.join(", "))
+        let (kind, by) = (&self.published.notification.kind, &self.published.publisher);
+        let to = audience_said(&self.published.audience);
+        format!("It is a {kind}, published by {by} at {at}, position {position}, to {to}.")
     }
 
     /// Why it is for them, or is not.

@@ -36,6 +36,8 @@ pub enum Status {
     NotRouted,
     /// It would have been for them, but was taken from them.
     Dropped,
+    /// It has not gone out yet. It is for them when it does, unless they have left by then.
+    Held,
     /// It is for them.
     Routed,
     /// It was written to one of their devices.
@@ -147,6 +149,9 @@ pub struct Deliveries {
     pub position: Position,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+    /// When it goes out, if it has not yet. Until then the people are those addressed by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<Timestamp>,
     /// In all.
     pub totals: Totals,
     /// Some of the people, by name.
@@ -212,7 +217,10 @@ impl Engine {
     ) -> Result<Deliveries, Error> {
         identity.require(Scope::Admin)?;
         self.settle_progress().await?;
-        let event = self.published_event(identity, id).await?;
+        let event = match self.published_event(identity, id).await {
+            Err(Error::NotFound { .. }) => return self.held_deliveries(identity, id, query).await,
+            found => found?,
+        };
         let Some(published) = event.published() else { return Err(Error::Internal) };
         let question = Question {
             tenant: identity.tenant.clone(),
@@ -226,7 +234,7 @@ impl Engine {
         let records = self.log().events_at(records).await?;
         let people = found.into_iter().map(|found| timed(found, event.position, &records)).collect();
         let (position, recorded_at) = (event.position, event.recorded_at);
-        Ok(Deliveries { id, position, recorded_at, totals, people, next })
+        Ok(Deliveries { id, position, recorded_at, held_until: None, totals, people, next })
     }
 
     /// The event that published a notification of the tenant.

@@ -340,13 +340,13 @@ pub(crate) async fn build(
 
 /// Why the delivery view could not be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the delivery view cannot be built: {0}")]
+#[error("the delivery view cannot be built")]
 pub struct DeliveriesError(#[from] Failure);
 
 impl DeliveriesError {
-    /// Whether it is the log that cannot be read.
-    pub(crate) fn is_of_log(&self) -> bool {
-        matches!(self.0, Failure::Tail(_))
+    /// What is wrong with the log, if it is that.
+    pub(crate) fn of_log(&self) -> Option<String> {
+        matches!(self.0, Failure::Tail(_)).then(|| self.0.to_string())
     }
 }
 

@@ -75,7 +75,10 @@ impl Engine {
     }
 
     fn judge(&self, resume: &Resume) -> Resumed {
-        if !self.log().epochs().hold(&resume.cursor) {
+        let epochs = self.log().epochs();
+        if !epochs.hold(&resume.cursor) && epochs.may_have_forgotten(&resume.cursor) {
+            Resumed::Reset(Reset::TooOld)
+        } else if !epochs.hold(&resume.cursor) {
             Resumed::Reset(Reset::HistoryChanged)
         } else if resume.cursor.position > self.log().head() {
             Resumed::Reset(Reset::CursorAhead)
