@@ -117,8 +117,8 @@ async fn what_is_wrong_is_said_in_words() {
 
     let file = empty.path().join("tidings.toml");
     for (toml, expected) in [
-        ("lisen = 1", "unknown field `lisen`"),
-        ("[plugins.nosuch]", "there is no plugin nosuch"),
+        ("lisen = 1", "did you mean listen?"),
+        ("[plugins.nosuch]", "plugins.nosuch: there is no such key"),
         ("[plugins.type-routes]\n\"a\" = [\"nowhere\"]", "expected a channel"),
         ("[log]\nlevel = 'x=y=z'", "log.level"),
     ] {
@@ -132,6 +132,96 @@ async fn what_is_wrong_is_said_in_words() {
         let (succeeded, _, complaint) = run(wrong).await;
         assert!(!succeeded && complaint.contains(expected), "{toml}: {complaint}");
     }
+}
+
+/// The command line without a server, with a configuration file and nothing in its environment.
+fn configured(directory: &std::path::Path, toml: &str, arguments: &[&str]) -> Command {
+    let file = directory.join("tidings.toml");
+    std::fs::write(&file, toml).unwrap();
+    let mut command = Command::new(binary());
+    command.env_clear().args(["config"]).args(arguments).arg("--config").arg(file).current_dir(directory);
+    command
+}
+
+#[tokio::test]
+async fn config_check_says_everything_that_is_wrong_and_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let wrong = "lisen = 'x'\n[log]\nformat = 'jsn'\n[plugins.type-routes]\n'booking *' = []\n'a' = ['everyone', 'nowhere']";
+    let (succeeded, said, complained) = run(configured(directory.path(), wrong, &["check"])).await;
+    assert!(!succeeded && said.is_empty(), "{said}");
+    for part in [
+        "4 things in the configuration are not as expected",
+        "tidings.toml:1:1: lisen: there is no such key; did you mean listen?",
+        "tidings.toml:3:10: log.format: expected \"human\" or \"json\", got \"jsn\"; did you mean \"json\"?",
+        "tidings.toml:5:1: plugins.type-routes.booking *: expected a type",
+        "tidings.toml:6:20: plugins.type-routes.a[1]: expected a channel",
+    ] {
+        assert!(complained.contains(part), "{part}: {complained}");
+    }
+    let mut sound = configured(directory.path(), "listen = '127.0.0.1:1'", &["check"]);
+    let (succeeded, said, _) = run({
+        sound.env("TIDINGS_LISEN", "x");
+        sound
+    })
+    .await;
+    assert!(
+        succeeded && said.contains("did you mean TIDINGS_LISTEN?") && said.contains("is as expected"),
+        "{said}"
+    );
+    let file = directory.path().join("other.toml");
+    std::fs::write(&file, "x = 1").unwrap();
+    let (succeeded, _, complained) =
+        run(configured(directory.path(), "", &["check", file.to_str().unwrap()])).await;
+    assert!(!succeeded && complained.contains("other.toml:1:1: x"), "{complained}");
+}
+
+#[tokio::test]
+async fn config_print_is_a_configuration_that_says_where_each_setting_comes_from_without_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let toml = "stall-seconds = 7\n[token]\nsecret = 'hunter2hunter2hunter2hunter2hunter2'\n[plugins.type-routes]\n'a.*' = ['everyone']";
+    let mut print = configured(directory.path(), toml, &["print", "--set", "log.level=debug"]);
+    print.env("TIDINGS_DELIVERY_PROGRESS", "false");
+    let (succeeded, said, _) = run(print).await;
+    assert!(succeeded && !said.contains("hunter2"), "{said}");
+    for (setting, source) in [
+        ("stall-seconds = 7", "tidings.toml:1:1"),
+        ("listen = \"127.0.0.1:7400\"", "default"),
+        ("progress = false", "TIDINGS_DELIVERY_PROGRESS"),
+        ("level = \"debug\"", "--set log.level"),
+        ("# token.secret is set, and not shown", "tidings.toml:3:1"),
+    ] {
+        let line = said
+            .lines()
+            .find(|line| line.starts_with(setting))
+            .unwrap_or_else(|| panic!("{setting}: {said}"));
+        assert!(line.ends_with(source), "{line}");
+    }
+    let (succeeded, again, complained) = run(configured(directory.path(), &said, &["print"])).await;
+    assert!(succeeded, "{complained}");
+    assert!(again.contains("stall-seconds = 7") && again.contains("\"a.*\" = [\"everyone\"]"), "{again}");
+}
+
+#[tokio::test]
+async fn config_explain_says_what_a_setting_is_for_and_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let explain = |key| configured(directory.path(), "[log]\nlevel = 'warn'", &["explain", key]);
+    let (_, said, _) = run(explain("log.level")).await;
+    for part in [
+        "How much is said",
+        "text",
+        "\"info\"",
+        "\"warn\", from ",
+        ":2:1",
+        "TIDINGS_LOG_LEVEL or LOG_LEVEL",
+        "--set log.level=VALUE",
+        "changes it",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (_, said, _) = run(explain("listen")).await;
+    assert!(said.contains("--listen VALUE or --set") && said.contains("takes a restart"), "{said}");
+    let (succeeded, _, complained) = run(explain("log.levle")).await;
+    assert!(!succeeded && complained.contains("did you mean log.level?"), "{complained}");
 }
 
 #[tokio::test]

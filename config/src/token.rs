@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::ConfigError;
+use crate::Findings;
 
 /// Bytes of a secret at least: as many as the hash of HS256 has (RFC 7518, 3.2).
 pub const SECRET_BYTES_LEAST: usize = 32;
@@ -82,21 +82,19 @@ impl Default for ClaimNames {
 }
 
 impl TokenSettings {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key, expected: String| Err(ConfigError::Value { key, expected });
+    pub(crate) fn check(&self, findings: &mut Findings) {
         if self.leeway_seconds > LEEWAY_SECONDS_MOST {
             let expected = format!("expected at most {LEEWAY_SECONDS_MOST}, got {}", self.leeway_seconds);
-            return wrong("token.leeway-seconds", expected);
+            findings.wrong("token.leeway-seconds", expected);
         }
         if self.secret.is_some() && self.secret_file.is_some() {
-            return wrong("token.secret-file", "expected none beside token.secret".to_owned());
+            findings.wrong("token.secret-file", "expected none beside token.secret");
         }
-        match &self.secret {
-            Some(secret) if secret.len() < SECRET_BYTES_LEAST => wrong(
-                "token.secret",
-                format!("expected at least {SECRET_BYTES_LEAST} bytes, got {}", secret.len()),
-            ),
-            _ => Ok(()),
+        if let Some(secret) = &self.secret
+            && secret.len() < SECRET_BYTES_LEAST
+        {
+            let expected = format!("expected at least {SECRET_BYTES_LEAST} bytes, got {}", secret.len());
+            findings.wrong("token.secret", expected);
         }
     }
 }

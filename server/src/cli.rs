@@ -1,12 +1,12 @@
 //! The command line: what can be asked for, and the settings that flags override.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
-use tidings_config::Settings;
+use tidings_config::{ConfigError, Flag, Loaded, PluginSettings, Sources};
 
 use crate::duration::{parse_duration, parse_moment as moment};
 
@@ -25,20 +25,31 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     #[command(flatten)]
-    flags: Flags,
+    pub(crate) flags: Flags,
 }
 
+/// Variables of the command line itself, which are no settings.
+const OTHER_VARIABLES: &[&str] = &["TIDINGS_CONFIG", "TIDINGS_URL", "TIDINGS_TOKEN"];
+
 #[derive(Args)]
-struct Flags {
+pub(crate) struct Flags {
     /// The configuration file; config/tidings.toml documents every setting
     #[arg(long, global = true, value_name = "FILE", env = "TIDINGS_CONFIG")]
     config: Option<PathBuf>,
     /// Where the log, the views and the secret are [default: tidings-data]
     #[arg(long, global = true, value_name = "DIRECTORY")]
-    data_dir: Option<PathBuf>,
+    data_dir: Option<String>,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7400]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Any setting, such as log.format=json; may be repeated
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected a setting and its value: log.format=json")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 #[derive(Subcommand)]
@@ -61,6 +72,9 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Show what was published, sent, delivered, read and clicked, and how long it took
     Stats(StatsArgs),
+    /// Check the configuration, show what is set, or what a setting is for
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Make a token for development
     Token(TokenArgs),
     /// Rebuild the views from the log, while a server runs or not
@@ -73,6 +87,24 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Put a backup of the log into the data directory, while no server runs
     Restore(RestoreArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say everything that is wrong with the configuration, and fail if anything is
+    Check {
+        /// This file instead of the one that --config names
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Show every setting as it is, and where that comes from; no secrets
+    Print,
+    /// Say what a setting is for, what it takes, what it is, and how to set it
+    Explain {
+        /// The setting, such as log.level; without it, all of them in a line each
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
 }
 
 #[derive(Args)]
@@ -284,18 +316,37 @@ pub(crate) struct TokenArgs {
     pub(crate) expires_in: Duration,
 }
 
-impl Cli {
+impl Flags {
     /// The settings: the file, the environment, the flags.
-    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        let environment = |name: &str| std::env::var(name).ok();
-        let mut settings = tidings_config::load(self.flags.config.as_deref(), environment)?;
-        if let Some(data_dir) = &self.flags.data_dir {
-            settings.data_dir.clone_from(data_dir);
-        }
-        if let Some(listen) = self.flags.listen {
-            settings.listen = listen;
-        }
-        Ok(settings)
+    pub(crate) fn load(&self, plugins: &[PluginSettings]) -> Result<Loaded, ConfigError> {
+        self.load_file(self.config.as_deref(), plugins)
+    }
+
+    /// The same with another file.
+    pub(crate) fn load_file(
+        &self,
+        file: Option<&Path>,
+        plugins: &[PluginSettings],
+    ) -> Result<Loaded, ConfigError> {
+        let flag =
+            |name: &str, key: &str, value: String| Flag { name: name.to_owned(), key: key.to_owned(), value };
+        let data_dir = self.data_dir.iter().map(|value| flag("--data-dir", "data-dir", value.clone()));
+        let listen = self.listen.iter().map(|value| flag("--listen", "listen", value.to_string()));
+        let set = self.set.iter().map(|(key, value)| flag(&format!("--set {key}"), key, value.clone()));
+        let text = |variable: (std::ffi::OsString, std::ffi::OsString)| {
+            Some((variable.0.into_string().ok()?, variable.1.to_string_lossy().into_owned()))
+        };
+        tidings_config::load(&Sources {
+            file,
+            environment: std::env::vars_os().filter_map(text).collect(),
+            flags: set.chain(data_dir).chain(listen).collect(),
+            plugins,
+            other_variables: OTHER_VARIABLES,
+        })
+    }
+
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 }
 

@@ -6,12 +6,14 @@ mod backup;
 mod check;
 mod cli;
 mod client;
+mod config;
 mod demo;
 mod duration;
 mod explain;
 mod inbox;
 mod logging;
 mod output;
+mod plugins;
 mod progress;
 mod publish;
 mod rebuild;
@@ -55,9 +57,13 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let settings = cli.settings()?;
+    if let Command::Config(command) = cli.command {
+        return config::run(&cli.flags, command);
+    }
+    let loaded = cli.flags.load(plugins::SETTINGS)?;
+    let settings = loaded.settings.clone();
     match cli.command {
-        Command::Serve => serve::run(settings).await,
+        Command::Serve => serve::run(cli.flags, loaded).await,
         Command::Demo => demo::run(settings).await,
         Command::Publish(args) => publish::run(&settings, *args).await,
         Command::Retract(args) => retract::run(&settings, args).await,
@@ -66,6 +72,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inbox(args) => inbox::run(&settings, args).await,
         Command::Explain(args) => explain::run(&settings, args).await,
         Command::Stats(args) => stats::run(&settings, args).await,
+        Command::Config(_) => Ok(()), // above: it does not need sound settings
         Command::Token(args) => token::run(&settings, args),
         Command::Rebuild(args) => rebuild::run(&settings, args).await,
         Command::Snapshot(args) => snapshot::run(&settings, args).await,

@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tidings_config::Settings;
-use tidings_engine::plugin::Plugin;
+use tidings_config::{Loaded, Settings};
 use tidings_engine::store::StoreError;
 use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options, StartError};
 use tidings_http::Http;
 use tidings_http::token::Tokens;
 use tidings_sse::EventStreams;
-use tidings_type_routes::TypeRoutes;
 use tidings_ws::WebSockets;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::Flags;
 use crate::output::say;
-use crate::{logging, secret};
+use crate::{logging, plugins, secret};
 
 /// How long the engine may take to write what it has accepted, once it was told to stop.
 const END_PATIENCE: Duration = Duration::from_secs(20);
@@ -50,10 +49,12 @@ pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
         )
 }
 
-pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn run(_flags: Flags, loaded: Loaded) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
     logging::begin(&settings.log)?;
-    let server = Server::start(&settings).await?;
-    say(greeting(&settings, server.address));
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let server = Server::start(settings).await?;
+    say(greeting(settings, server.address));
     server.until_told().await
 }
 
@@ -107,7 +108,7 @@ impl Server {
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
-        options.plugins = plugins(settings)?;
+        options.plugins = plugins::of(settings)?;
         options.reserve_bytes = settings.reserve_bytes;
         options.snapshot_events = settings.snapshot_events;
         if !settings.delivery.progress {
@@ -159,21 +160,4 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-/// The plugins that the settings name, each with its settings.
-fn plugins(settings: &Settings) -> anyhow::Result<Vec<Arc<dyn Plugin>>> {
-    let mut plugins: Vec<Arc<dyn Plugin>> = Vec::new();
-    for (name, value) in &settings.plugins {
-        match name.as_str() {
-            tidings_type_routes::NAME => {
-                let settings = value.clone().try_into();
-                let settings =
-                    settings.with_context(|| format!("the settings of [plugins.{name}] are not as expected"));
-                plugins.push(Arc::new(TypeRoutes::new(settings?)));
-            }
-            _ => bail!("there is no plugin {name}; there is {}", tidings_type_routes::NAME),
-        }
-    }
-    Ok(plugins)
 }
