@@ -258,12 +258,17 @@ impl World {
     }
 
     pub async fn try_connect(&self, path: &str) -> Result<Device, tungstenite::Error> {
-        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}{path}", self.address)).await?;
-        let mut device = Device { socket, hello: Value::Null, next_id: 1 };
+        let mut device = self.open(path).await?;
         if path.contains("token=") {
             device.hello = device.expect("hello").await;
         }
         Ok(device)
+    }
+
+    /// A connection of which nothing is expected yet.
+    pub async fn open(&self, path: &str) -> Result<Device, tungstenite::Error> {
+        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}{path}", self.address)).await?;
+        Ok(Device { socket, hello: Value::Null, next_id: 1 })
     }
 }
 

@@ -3,6 +3,7 @@
 //! `config/tidings.toml` documents every setting with its default. Nothing here is read twice or used: this crate only
 //! says what the settings are.
 
+mod limits;
 mod token;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use limits::{LimitSettings, Rate};
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
 /// Everything that can be set.
@@ -27,6 +29,8 @@ pub struct Settings {
     pub stall_seconds: NonZeroU32,
     /// What is kept of what became of notifications.
     pub delivery: DeliverySettings,
+    /// How much may come in, and how long it may take.
+    pub limits: LimitSettings,
     /// What is said on standard error.
     pub log: LogSettings,
     /// Who may come in.
@@ -43,6 +47,7 @@ impl Default for Settings {
             reserve_bytes: 64 << 20,
             stall_seconds: const { NonZeroU32::new(30).unwrap() },
             delivery: DeliverySettings::default(),
+            limits: LimitSettings::default(),
             log: LogSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),
@@ -194,6 +199,7 @@ pub fn load(
     settings.log.check()?;
     settings.token.check()?;
     settings.delivery.check()?;
+    settings.limits.check()?;
     Ok(settings)
 }
 
@@ -259,6 +265,14 @@ mod tests {
                 "[delivery]\naction-base = 'app.example'",
                 vec!["delivery.action-base", "app.example", "https://"],
             ),
+            ("[limits]\nconnections = 0", vec!["line 2", "nonzero"]),
+            ("[limits]\ncommands = { count = 10 }", vec!["line 2", "missing field `seconds`"]),
+            (
+                "[limits]\ncommands = { count = 10, seconds = 7200 }",
+                vec!["limits.commands", "1 to 3600", "7200"],
+            ),
+            ("[limits]\nbatch-bytes = 1_000", vec!["limits.batch-bytes", "262144 to 67108864 bytes", "1000"]),
+            ("[limits]\nheader-seconds = 4_000", vec!["limits.header-seconds", "1 to 3600 seconds", "4000"]),
             ("x = ", vec!["line 1"]),
         ] {
             let error = load_text(text).unwrap_err();

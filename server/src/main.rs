@@ -11,6 +11,7 @@ mod duration;
 mod explain;
 mod inbox;
 mod logging;
+mod open_files;
 mod output;
 mod progress;
 mod publish;

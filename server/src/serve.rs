@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::say;
-use crate::{logging, secret};
+use crate::{logging, open_files, secret};
 
 /// How long the engine may take to write what it has accepted, once it was told to stop.
 const END_PATIENCE: Duration = Duration::from_secs(20);
@@ -105,6 +105,8 @@ impl Server {
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
+        let http = http.with_limits(&settings.limits);
+        open_files::allow_for(settings.limits.connections);
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;

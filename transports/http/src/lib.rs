@@ -12,12 +12,15 @@ mod counts;
 mod deliveries;
 mod health;
 mod inbox;
+pub mod limits;
 mod log;
 mod opening;
 mod params;
 mod presence;
 pub mod problem;
 mod publish;
+pub mod rate;
+mod seats;
 mod server;
 mod stats;
 pub mod token;
@@ -33,7 +36,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use limits::Limits;
 use serde::Serialize;
+use tidings_config::LimitSettings;
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tokio::net::TcpListener;
@@ -42,6 +47,7 @@ use tokio_util::task::TaskTracker;
 
 pub use opening::Wishes;
 use problem::Problem;
+pub use seats::Seat;
 use token::Tokens;
 
 /// The position an answer is true at, on every answer that has one.
@@ -56,12 +62,26 @@ pub struct Context {
     pub engine: Engine,
     /// Who may come in.
     pub tokens: Arc<Tokens>,
+    /// How much they may do.
+    pub limits: Arc<Limits>,
     /// Where the paths of actions lead, for those who follow a link: of the application.
     pub action_base: Option<Arc<str>>,
     /// Cancelled when connections have to end.
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
     pub connections: TaskTracker,
+}
+
+impl Context {
+    /// Who a token says its holder is, if they have not sent too many requests. The request counts.
+    ///
+    /// # Errors
+    /// [`Problem::unauthorized`], [`Problem::too_many`].
+    pub async fn admit(&self, token: &str) -> Result<Identity, Problem> {
+        let identity = self.tokens.verify(token)?;
+        self.limits.request(&identity).await?;
+        Ok(identity)
+    }
 }
 
 /// A transport that lives on HTTP: it is mounted beside the REST API.
@@ -77,6 +97,7 @@ pub struct Http {
     action_base: Option<Arc<str>>,
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
+    limits: LimitSettings,
 }
 
 /// How long a client may not take a single byte of what is sent, when nothing else is said.
@@ -90,7 +111,15 @@ impl Http {
     pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (tokens, mounted) = (Arc::new(tokens), Vec::new());
-        Ok(Self { listener, tokens, action_base: None, mounted, stall_patience: STALL_PATIENCE })
+        let limits = LimitSettings::default();
+        Ok(Self { listener, tokens, action_base: None, mounted, stall_patience: STALL_PATIENCE, limits })
+    }
+
+    /// Lets so much come in, and for so long.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &LimitSettings) -> Self {
+        self.limits = limits.clone();
+        self
     }
 
     /// Gives up a connection of whatever kind that takes no byte of what is sent for so long.
@@ -133,11 +162,12 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, action_base, mounted, stall_patience } = *self;
+        let Self { listener, tokens, action_base, mounted, stall_patience, limits } = *self;
         let connections = TaskTracker::new();
         let context = Context {
             engine,
             tokens,
+            limits: Limits::new(&limits),
             action_base,
             shutdown: shutdown.clone(),
             connections: connections.clone(),
@@ -145,7 +175,7 @@ impl Transport for Http {
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let router = mounted.fold(router(context.clone()), Router::merge);
         async move {
-            server::serve(listener, router, connections, shutdown, stall_patience).await;
+            server::Server { listener, router, connections, shutdown, stall_patience, limits }.serve().await;
             Ok(())
         }
         .boxed()
@@ -187,7 +217,7 @@ impl FromRequestParts<Context> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
         let token = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
-        context.tokens.verify(token).map(Self)
+        context.admit(token).await.map(Self)
     }
 }
 
