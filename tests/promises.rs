@@ -19,6 +19,7 @@ mod http;
 mod limits;
 mod live;
 mod load;
+mod origins;
 mod power;
 mod privacy;
 mod progress;

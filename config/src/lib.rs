@@ -3,6 +3,7 @@
 //! `config/tidings.toml` documents every setting with its default. Nothing here is read twice or used: this crate only
 //! says what the settings are.
 
+mod cors;
 mod limits;
 mod token;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use cors::{ANY_ORIGIN, CorsSettings};
 pub use limits::{LimitSettings, Rate};
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
@@ -27,6 +29,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// How long a connection may take no byte of what is sent before it is closed.
     pub stall_seconds: NonZeroU32,
+    /// Which web pages may use it from a browser.
+    pub cors: CorsSettings,
     /// What is kept of what became of notifications.
     pub delivery: DeliverySettings,
     /// How much may come in, and how long it may take.
@@ -46,6 +50,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("tidings-data"),
             reserve_bytes: 64 << 20,
             stall_seconds: const { NonZeroU32::new(30).unwrap() },
+            cors: CorsSettings::default(),
             delivery: DeliverySettings::default(),
             limits: LimitSettings::default(),
             log: LogSettings::default(),
@@ -199,6 +204,7 @@ pub fn load(
     settings.log.check()?;
     settings.token.check()?;
     settings.delivery.check()?;
+    settings.cors.check()?;
     settings.limits.check()?;
     Ok(settings)
 }
@@ -273,6 +279,19 @@ mod tests {
             ),
             ("[limits]\nbatch-bytes = 1_000", vec!["limits.batch-bytes", "262144 to 67108864 bytes", "1000"]),
             ("[limits]\nheader-seconds = 4_000", vec!["limits.header-seconds", "1 to 3600 seconds", "4000"]),
+            (
+                "[cors]\norigins = ['https://a.example/']",
+                vec!["cors.origins", "without a path", "https://a.example/"],
+            ),
+            (
+                "[cors]\norigins = ['https://a.example:443']",
+                vec!["cors.origins", "port", "https://a.example:443"],
+            ),
+            ("[cors]\norigins = ['a.example']", vec!["cors.origins", "got a.example"]),
+            ("[cors]\norigins = ['null']", vec!["cors.origins", "got null"]),
+            ("[cors]\norigins = ['https://A.example']", vec!["cors.origins", "lower case"]),
+            ("[cors]\norigins = ['*', 'https://a.example']", vec!["cors.origins", "nothing beside"]),
+            ("[cors]\norigins = ['*']\ncredentials = true", vec!["cors.credentials", "expected false"]),
             ("x = ", vec!["line 1"]),
         ] {
             let error = load_text(text).unwrap_err();

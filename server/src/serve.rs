@@ -105,7 +105,7 @@ impl Server {
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
-        let http = http.with_limits(&settings.limits);
+        let http = http.with_limits(&settings.limits).with_origins(&settings.cors);
         open_files::allow_for(settings.limits.connections);
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);

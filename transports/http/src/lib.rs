@@ -15,6 +15,7 @@ mod inbox;
 pub mod limits;
 mod log;
 mod opening;
+pub mod origin;
 mod params;
 mod presence;
 pub mod problem;
@@ -37,8 +38,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use limits::Limits;
+use origin::Origins;
 use serde::Serialize;
-use tidings_config::LimitSettings;
+use tidings_config::{CorsSettings, LimitSettings};
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tokio::net::TcpListener;
@@ -64,6 +66,8 @@ pub struct Context {
     pub tokens: Arc<Tokens>,
     /// How much they may do.
     pub limits: Arc<Limits>,
+    /// Which web pages may use it.
+    pub origins: Arc<Origins>,
     /// Where the paths of actions lead, for those who follow a link: of the application.
     pub action_base: Option<Arc<str>>,
     /// Cancelled when connections have to end.
@@ -98,6 +102,7 @@ pub struct Http {
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
     limits: LimitSettings,
+    cors: CorsSettings,
 }
 
 /// How long a client may not take a single byte of what is sent, when nothing else is said.
@@ -111,8 +116,22 @@ impl Http {
     pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (tokens, mounted) = (Arc::new(tokens), Vec::new());
-        let limits = LimitSettings::default();
-        Ok(Self { listener, tokens, action_base: None, mounted, stall_patience: STALL_PATIENCE, limits })
+        Ok(Self {
+            listener,
+            tokens,
+            action_base: None,
+            mounted,
+            stall_patience: STALL_PATIENCE,
+            limits: LimitSettings::default(),
+            cors: CorsSettings::default(),
+        })
+    }
+
+    /// Lets web pages of these origins use it, beside those of its own host.
+    #[must_use]
+    pub fn with_origins(mut self, cors: &CorsSettings) -> Self {
+        self.cors = cors.clone();
+        self
     }
 
     /// Lets so much come in, and for so long.
@@ -162,18 +181,23 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, action_base, mounted, stall_patience, limits } = *self;
+        let Self { listener, tokens, action_base, mounted, stall_patience, limits, cors } = *self;
         let connections = TaskTracker::new();
+        let origins = Arc::new(Origins::new(&cors, false));
         let context = Context {
             engine,
             tokens,
             limits: Limits::new(&limits),
+            origins: origins.clone(),
             action_base,
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
-        let router = mounted.fold(router(context.clone()), Router::merge);
+        let mut router = mounted.fold(router(context.clone()), Router::merge);
+        if let Some(layer) = origins.layer() {
+            router = router.layer(layer);
+        }
         async move {
             server::Server { listener, router, connections, shutdown, stall_patience, limits }.serve().await;
             Ok(())

@@ -112,6 +112,13 @@ impl Problem {
         Self::new("unauthorized", "A valid token is needed", StatusCode::UNAUTHORIZED, detail)
     }
 
+    /// The web page that wants this is of another origin than those that may.
+    #[must_use]
+    pub fn origin_not_allowed() -> Self {
+        let detail = "expected a page of this host, or of an origin that is allowed (cors.origins)";
+        Self::new("origin-not-allowed", "Not from this web page", StatusCode::FORBIDDEN, detail)
+    }
+
     /// The input is larger than it may be.
     #[must_use]
     pub fn too_large(most: usize) -> Self {

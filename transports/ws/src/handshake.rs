@@ -30,6 +30,9 @@ pub(crate) async fn upgrade(
     let Ok(upgrade) = upgrade else {
         return Problem::field("upgrade", "expected a WebSocket handshake").into_response();
     };
+    if let Err(problem) = context.origins.check_upgrade(&headers) {
+        return problem.into_response();
+    }
     let mut wishes = match wishes {
         Ok(wishes) => wishes,
         Err(problem) => return problem.into_response(),
