@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::world::{World, in_time, person, service};
 
 /// Every patience a second long.
-const IMPATIENT: &str =
+pub const IMPATIENT: &str =
     "[limits]\nheader-seconds = 1\nhandshake-seconds = 1\nbody-seconds = 1\nheartbeat-seconds = 1\n";
 /// Connections of each kind.
 const STALLED: usize = 20;
@@ -74,8 +74,12 @@ fn kinds(address: &str) -> Vec<Stalling> {
 }
 
 /// What the server says until it closes.
-async fn stall(stream: TcpStream, first: Vec<u8>, dribble: Vec<u8>) -> Vec<u8> {
-    let (mut reading, mut writing) = stream.into_split();
+pub async fn stall(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    first: Vec<u8>,
+    dribble: Vec<u8>,
+) -> Vec<u8> {
+    let (mut reading, mut writing) = tokio::io::split(stream);
     let dribbling = tokio::spawn(async move {
         writing.write_all(&first).await?;
         for byte in dribble {
@@ -126,7 +130,8 @@ async fn occupy(world: &World, from: &str, count: usize) -> Vec<TcpStream> {
 
 /// A request on a connection of its own from an address; the answer, whole.
 async fn get_from(world: &World, from: &str) -> (StatusCode, Option<u64>, Value) {
-    let client = reqwest::Client::builder().local_address(Some(from.parse().expect("an address")));
+    let client =
+        reqwest::Client::builder().tls_certs_only([]).local_address(Some(from.parse().expect("an address")));
     let client = client.pool_max_idle_per_host(0).build().expect("a client");
     let request = client.get(world.url("/v1/counts")).bearer_auth(person("ada"));
     let answer = in_time("an answer", request.send()).await.expect("it is answered");

@@ -30,5 +30,6 @@ mod slow;
 mod sse;
 mod stats;
 mod timers;
+mod tls;
 mod websocket;
 mod world;

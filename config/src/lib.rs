@@ -5,6 +5,7 @@
 
 mod cors;
 mod limits;
+mod tls;
 mod token;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 pub use cors::{ANY_ORIGIN, CorsSettings};
 pub use limits::{LimitSettings, Rate};
+pub use tls::TlsSettings;
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
 /// Everything that can be set.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What is said on standard error.
     pub log: LogSettings,
+    /// With which certificate the server does TLS.
+    pub tls: TlsSettings,
     /// Who may come in.
     pub token: TokenSettings,
     /// The settings of each plugin, by its name. A plugin that is not named is not used.
@@ -54,6 +58,7 @@ impl Default for Settings {
             delivery: DeliverySettings::default(),
             limits: LimitSettings::default(),
             log: LogSettings::default(),
+            tls: TlsSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),
         }
@@ -206,6 +211,7 @@ pub fn load(
     settings.delivery.check()?;
     settings.cors.check()?;
     settings.limits.check()?;
+    settings.tls.check()?;
     Ok(settings)
 }
 
@@ -292,6 +298,8 @@ mod tests {
             ("[cors]\norigins = ['https://A.example']", vec!["cors.origins", "lower case"]),
             ("[cors]\norigins = ['*', 'https://a.example']", vec!["cors.origins", "nothing beside"]),
             ("[cors]\norigins = ['*']\ncredentials = true", vec!["cors.credentials", "expected false"]),
+            ("[tls]\ncertificate = 'a.pem'", vec!["tls.key", "beside tls.certificate"]),
+            ("[tls]\nkey = 'a.pem'", vec!["tls.certificate", "beside tls.key"]),
             ("x = ", vec!["line 1"]),
         ] {
             let error = load_text(text).unwrap_err();

@@ -24,6 +24,7 @@ pub mod rate;
 mod seats;
 mod server;
 mod stats;
+pub mod tls;
 pub mod token;
 
 use std::net::SocketAddr;
@@ -43,6 +44,7 @@ use serde::Serialize;
 use tidings_config::{CorsSettings, LimitSettings};
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
+use tls::Tls;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -103,6 +105,7 @@ pub struct Http {
     stall_patience: Duration,
     limits: LimitSettings,
     cors: CorsSettings,
+    tls: Option<Tls>,
 }
 
 /// How long a client may not take a single byte of what is sent, when nothing else is said.
@@ -124,7 +127,15 @@ impl Http {
             stall_patience: STALL_PATIENCE,
             limits: LimitSettings::default(),
             cors: CorsSettings::default(),
+            tls: None,
         })
+    }
+
+    /// Does TLS on every connection.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Lets web pages of these origins use it, beside those of its own host.
@@ -181,9 +192,9 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, action_base, mounted, stall_patience, limits, cors } = *self;
+        let Self { listener, tokens, action_base, mounted, stall_patience, limits, cors, tls } = *self;
         let connections = TaskTracker::new();
-        let origins = Arc::new(Origins::new(&cors, false));
+        let origins = Arc::new(Origins::new(&cors, tls.is_some()));
         let context = Context {
             engine,
             tokens,
@@ -199,7 +210,9 @@ impl Transport for Http {
             router = router.layer(layer);
         }
         async move {
-            server::Server { listener, router, connections, shutdown, stall_patience, limits }.serve().await;
+            server::Server { listener, router, connections, shutdown, stall_patience, limits, tls }
+                .serve()
+                .await;
             Ok(())
         }
         .boxed()

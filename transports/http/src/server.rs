@@ -4,6 +4,7 @@
 mod connection;
 mod doors;
 mod held;
+mod http2;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use connection::Conditions;
 use doors::Doors;
+
+use crate::tls::Tls;
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -30,14 +33,24 @@ pub(crate) struct Server {
     pub(crate) shutdown: CancellationToken,
     pub(crate) stall_patience: Duration,
     pub(crate) limits: LimitSettings,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Server {
     /// Serves until the shutdown, and then until the last connection has ended.
     pub(crate) async fn serve(self) {
-        let Self { listener, router, connections, shutdown, stall_patience, limits } = self;
+        let Self { listener, router, connections, shutdown, stall_patience, limits, tls } = self;
         let doors = Doors::new(&limits);
-        let conditions = Arc::new(Conditions::new(&limits, stall_patience, shutdown.clone()));
+        let conditions = Arc::new(Conditions {
+            limits,
+            stall_patience,
+            tls: tls.as_ref().map(Tls::acceptor),
+            connections: connections.clone(),
+            shutdown: shutdown.clone(),
+        });
+        if let Some(tls) = tls {
+            connections.spawn(tls.follow(shutdown.clone()));
+        }
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,

@@ -12,11 +12,14 @@ use tidings_config::LimitSettings;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::doors::{Place, Refusal};
 use super::held::Held;
 use crate::limits::{REFUSAL_PAUSE, seconds};
+use crate::tls::HTTP2;
 
 /// Bytes that wait in a socket before the system has sent them. By default they are up to 4 MiB, and only when a third of
 /// that has gone does the system say that a byte was taken: a slow client would be given up for one that has stopped.
@@ -32,15 +35,14 @@ type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
 /// The conditions under which connections are served.
 pub(super) struct Conditions {
     pub(super) limits: LimitSettings,
-    stall_patience: Duration,
+    pub(super) stall_patience: Duration,
+    pub(super) tls: Option<TlsAcceptor>,
+    /// Where what a connection spawns is waited for.
+    pub(super) connections: TaskTracker,
     pub(super) shutdown: CancellationToken,
 }
 
 impl Conditions {
-    pub(super) fn new(limits: &LimitSettings, stall_patience: Duration, shutdown: CancellationToken) -> Self {
-        Self { limits: limits.clone(), stall_patience, shutdown }
-    }
-
     /// Serves a connection until it ends. Its place is free when its socket is closed.
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place, router: Router) {
         let socket = Held::new(self.stalling(stream), place);
@@ -63,7 +65,26 @@ impl Conditions {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.http1(socket, router, keep_alive).await;
+        match &self.tls {
+            None => self.http1(socket, router, keep_alive).await,
+            // In a box: without TLS, a connection need not have room for it.
+            Some(tls) => Box::pin(self.http_over_tls(tls, socket, router, keep_alive)).await,
+        }
+    }
+
+    async fn http_over_tls<S>(&self, tls: &TlsAcceptor, socket: S, router: Router, keep_alive: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let handshake = tokio::time::timeout(seconds(self.limits.handshake_seconds), tls.accept(socket));
+        match handshake.await {
+            Ok(Ok(socket)) if socket.get_ref().1.alpn_protocol() == Some(HTTP2) => {
+                self.http2(socket, router).await;
+            }
+            Ok(Ok(socket)) => self.http1(socket, router, keep_alive).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
     }
 
     /// HTTP/1.1, and what it is upgraded to. A connection without a request is one whose headers do not come.
