@@ -450,7 +450,7 @@ async fn refused(device: &mut Device, command: &Value, status: u16, kind: &str, 
 
 #[tokio::test]
 async fn every_command_of_a_connection_is_checked_and_the_connection_goes_on() {
-    let world = World::start().await;
+    let world = World::with_configuration("[limits]\ncommands = { count = 1_000, seconds = 1 }").await;
     let mut grant = tidings_http::token::Grant { user: Some("ada".to_owned()), ..Default::default() };
     grant.channels = vec!["topic:*".to_owned()];
     grant.scopes = vec!["publish".to_owned()];

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_config::TokenSettings;
 use tidings_http::token::{Grant, mint};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -43,6 +43,8 @@ pub fn binary() -> &'static Path {
 pub struct World {
     pub directory: TempDir,
     pub http: reqwest::Client,
+    /// `http` or `https`.
+    scheme: String,
     address: String,
     arguments: Vec<String>,
     /// What the server finds in its environment, beside the usual.
@@ -69,8 +71,10 @@ impl World {
         let file = directory.path().join("tidings.toml");
         std::fs::write(&file, toml).expect("a file");
         let arguments = vec!["--config".to_owned(), file.display().to_string()];
-        let (http, address) = (reqwest::Client::new(), String::new());
-        Self { directory, http, address, arguments, environment: Vec::new(), server: None }
+        // Trusts nobody: to read the system's list takes a while, and few need it.
+        let http = reqwest::Client::builder().tls_certs_only([]).build().expect("a client");
+        let (scheme, address) = (String::new(), String::new());
+        Self { directory, http, scheme, address, arguments, environment: Vec::new(), server: None }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -107,13 +111,14 @@ impl World {
         let mut lines = BufReader::new(server.stdout.take().expect("it has an output")).lines();
         let address = async {
             while let Some(line) = lines.next_line().await.expect("its output is read") {
-                if let Some((_, rest)) = line.split_once("http://") {
-                    return rest.split('/').next().unwrap_or_default().to_owned();
+                if let Some((before, rest)) = line.split_once("://") {
+                    let scheme = before.split_whitespace().last().unwrap_or_default();
+                    return (scheme.to_owned(), rest.split('/').next().unwrap_or_default().to_owned());
                 }
             }
             panic!("the server ended before it served");
         };
-        self.address = in_time("the server's start", address).await;
+        (self.scheme, self.address) = in_time("the server's start", address).await;
         self.server = Some(server);
     }
 
@@ -157,7 +162,7 @@ impl World {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub fn address(&self) -> &str {
@@ -258,12 +263,27 @@ impl World {
     }
 
     pub async fn try_connect(&self, path: &str) -> Result<Device, tungstenite::Error> {
-        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}{path}", self.address)).await?;
-        let mut device = Device { socket, hello: Value::Null, next_id: 1 };
+        let mut device = self.open(path).await?;
         if path.contains("token=") {
             device.hello = device.expect("hello").await;
         }
         Ok(device)
+    }
+
+    /// A connection of which nothing is expected yet.
+    pub async fn open(&self, path: &str) -> Result<Device, tungstenite::Error> {
+        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}{path}", self.address)).await?;
+        Ok(Device { socket, hello: Value::Null, next_id: 1 })
+    }
+
+    /// The same over a stream of one's own.
+    pub async fn open_over<S>(&self, stream: S, path: &str) -> Result<Device<S>, tungstenite::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let url = format!("ws://{}{path}", self.address);
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await?;
+        Ok(Device { socket, hello: Value::Null, next_id: 1 })
     }
 }
 
@@ -284,13 +304,13 @@ pub fn person(user: &str) -> String {
 }
 
 /// A connected device: a WebSocket client that knows nothing of ours.
-pub struct Device {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub struct Device<S = MaybeTlsStream<TcpStream>> {
+    socket: WebSocketStream<S>,
     pub hello: Value,
     next_id: u64,
 }
 
-impl Device {
+impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
     pub async fn send(&mut self, message: &Value) {
         self.send_raw(Message::text(message.to_string())).await;
     }

@@ -4,12 +4,15 @@
 //! Everything that is wrong is found at once, with its place. Nothing is used here: this crate only says what the settings
 //! are.
 
+mod cors;
 pub mod documentation;
 mod faults;
+mod limits;
 mod load;
 mod nearest;
 mod problem;
 mod reload;
+mod tls;
 mod token;
 mod tree;
 
@@ -19,9 +22,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use cors::{ANY_ORIGIN, CorsSettings};
+pub use limits::{LimitSettings, Rate};
 pub use load::{Flag, Loaded, PluginSettings, Sources, load};
 pub use problem::{ConfigError, Findings, Problem, Source};
 pub use reload::{Change, Reloaded, without_secrets};
+pub use tls::TlsSettings;
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
 /// Everything that can be set.
@@ -38,10 +44,16 @@ pub struct Settings {
     pub snapshot_events: u64,
     /// How long a connection may take no byte of what is sent before it is closed.
     pub stall_seconds: NonZeroU32,
+    /// Which web pages may use it from a browser.
+    pub cors: CorsSettings,
     /// What is kept of what became of notifications.
     pub delivery: DeliverySettings,
+    /// How much may come in, and how long it may take.
+    pub limits: LimitSettings,
     /// What is said on standard error.
     pub log: LogSettings,
+    /// With which certificate the server does TLS.
+    pub tls: TlsSettings,
     /// Who may come in.
     pub token: TokenSettings,
     /// The settings of each plugin, by its name. A plugin that is not named is not used.
@@ -56,8 +68,11 @@ impl Default for Settings {
             reserve_bytes: 64 << 20,
             snapshot_events: 1_000_000,
             stall_seconds: const { NonZeroU32::new(30).unwrap() },
+            cors: CorsSettings::default(),
             delivery: DeliverySettings::default(),
+            limits: LimitSettings::default(),
             log: LogSettings::default(),
+            tls: TlsSettings::default(),
             token: TokenSettings::default(),
             plugins: toml::Table::new(),
         }
@@ -70,6 +85,9 @@ impl Settings {
         self.log.check(findings);
         self.token.check(findings);
         self.delivery.check(findings);
+        self.cors.check(findings);
+        self.limits.check(findings);
+        self.tls.check(findings);
     }
 }
 

@@ -128,6 +128,33 @@ fn each_mistake_in_a_file_is_said_with_its_place_and_what_was_meant() {
             "[delivery]\naction-base = 'app.example'",
             "2:15: delivery.action-base: expected the beginning of a URL, such as https://app.example.org, got \"app.example\"",
         ),
+        ("[limits]\nconnections = 0", "2:15: limits.connections: expected a whole number from 1, got 0"),
+        ("[limits]\ncommands = { count = 10 }", "2:12: limits.commands: expected a key `seconds` in it"),
+        (
+            "[limits]\ncommands = { count = 10, seconds = 7200 }",
+            "2:12: limits.commands: expected 1 to 3600 seconds, got 7200",
+        ),
+        (
+            "[limits]\nbatch-bytes = 1_000",
+            "2:15: limits.batch-bytes: expected 262144 to 67108864 bytes, got 1000",
+        ),
+        (
+            "[limits]\nheader-seconds = 4_000",
+            "2:18: limits.header-seconds: expected 1 to 3600 seconds, got 4000",
+        ),
+        ("[cors]\norigins = ['*', 'https://a.example']", "2:11: cors.origins: expected nothing beside \"*\""),
+        (
+            "[cors]\norigins = ['*']\ncredentials = true",
+            "3:15: cors.credentials: expected false beside origins = [\"*\"]",
+        ),
+        (
+            "[tls]\ncertificate = 'a.pem'",
+            "2:15: tls.certificate: expected tls.key, the file of its key, beside it",
+        ),
+        (
+            "[tls]\nkey = 'a.pem'",
+            "2:7: tls.key: expected tls.certificate, the file of its certificate, beside it",
+        ),
         // Plugins.
         ("[plugins.greter]", "1:10: plugins.greter: there is no such key; did you mean plugins.greeter?"),
         ("[plugins.x]", "1:10: plugins.x: there is no such key; expected \"greeter\""),
@@ -153,6 +180,18 @@ fn each_mistake_in_a_file_is_said_with_its_place_and_what_was_meant() {
     ] {
         assert_eq!(wrong(text), [expected], "{text}");
     }
+}
+
+#[test]
+fn origins_are_taken_as_browsers_write_them_and_in_no_other_way() {
+    for origin in
+        ["https://a.example/", "https://a.example:443", "a.example", "null", "https://A.example", "https://"]
+    {
+        let said = wrong(&format!("[cors]\norigins = ['{origin}']"));
+        assert!(said.len() == 1 && said[0].ends_with(&format!("got {origin}")), "{origin}: {said:?}");
+    }
+    let sound = "[cors]\norigins = ['https://a.example', 'http://localhost:8080', 'app://a']";
+    assert_eq!(wrong(sound), [] as [String; 0]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The client half of the command line: a server's HTTP API, with a token of its own making where it runs beside.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Certificate, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tidings_config::Settings;
 use tidings_http::token::{Grant, mint};
@@ -26,7 +27,8 @@ pub(crate) struct Client {
 impl Client {
     /// A client of the server that the flags name, or of the one on this machine. `grant` is what it needs to be.
     pub(crate) fn new(settings: &Settings, server: &Server, mut grant: Grant) -> anyhow::Result<Self> {
-        let url = server.url.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
+        let scheme = if settings.tls.files().is_some() { "https" } else { "http" };
+        let url = server.url.clone().unwrap_or_else(|| format!("{scheme}://{}", settings.listen));
         let token = match &server.token {
             Some(token) => token.clone(),
             None => {
@@ -34,7 +36,15 @@ impl Client {
                 mint(&settings.token, &secret::load(settings)?, &grant, TOKEN_LIFETIME)?
             }
         };
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_PATIENCE).build()?;
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_PATIENCE);
+        let http = match settings.tls.files() {
+            // Without TLS, nobody has to be trusted, and the system may have no list of whom to trust.
+            _ if !url.starts_with("https:") => http.tls_certs_only([]),
+            // What this machine's own server shows is trusted, whoever has signed it.
+            Some((certificate, _)) => http.tls_certs_merge(certificates(certificate)?),
+            None => http,
+        };
+        let http = http.build()?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token })
     }
 
@@ -69,4 +79,9 @@ impl Client {
             _ => Err(anyhow!("the server answered {status}")),
         }
     }
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let pem = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(Certificate::from_pem_bundle(&pem)?)
 }

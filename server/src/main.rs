@@ -12,6 +12,7 @@ mod duration;
 mod explain;
 mod inbox;
 mod logging;
+mod open_files;
 mod output;
 mod plugins;
 mod progress;

@@ -10,6 +10,7 @@ use tidings_engine::store::StoreError;
 use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options, StartError};
 use tidings_http::Http;
+use tidings_http::tls::Tls;
 use tidings_http::token::Tokens;
 use tidings_sse::EventStreams;
 use tidings_ws::WebSockets;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Flags;
 use crate::output::say;
-use crate::{logging, plugins, secret};
+use crate::{logging, open_files, plugins, secret};
 
 /// How long the engine may take to write what it has accepted, once it was told to stop.
 const END_PATIENCE: Duration = Duration::from_secs(20);
@@ -59,12 +60,13 @@ pub(crate) async fn run(_flags: Flags, loaded: Loaded) -> anyhow::Result<()> {
 }
 
 fn greeting(settings: &Settings, address: SocketAddr) -> String {
+    let s = if settings.tls.files().is_some() { "s" } else { "" };
     format!(
         "tidings {version} serves\n  \
-           HTTP       http://{address}/v1\n  \
-           WebSocket  ws://{address}/v1/ws\n  \
-           SSE        http://{address}/v1/events\n  \
-           health     http://{address}/health/ready\n  \
+           HTTP       http{s}://{address}/v1\n  \
+           WebSocket  ws{s}://{address}/v1/ws\n  \
+           SSE        http{s}://{address}/v1/events\n  \
+           health     http{s}://{address}/health/ready\n  \
            data       {data}\n\n\
          Try in another terminal:\n{commands}",
         version = env!("CARGO_PKG_VERSION"),
@@ -86,12 +88,13 @@ pub(crate) fn commands_to_try(settings: &Settings, address: SocketAddr) -> Strin
     }
     program = format!("  {program}");
     let token = format!("$({} token{flags} --user ada)", program.trim_start());
+    let s = if settings.tls.files().is_some() { "s" } else { "" };
     format!(
         "{program} tail{flags} --after 0\n\
          {program} publish{flags} --user ada --title 'Hello, Ada'\n\
          {program} inbox{flags} ada\n\
          Or without the command line:\n  \
-         curl http://{address}/v1/inbox -H \"Authorization: Bearer {token}\"\n"
+         curl http{s}://{address}/v1/inbox -H \"Authorization: Bearer {token}\"\n"
     )
 }
 
@@ -106,6 +109,10 @@ impl Server {
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
+        let http = http.with_limits(&settings.limits).with_origins(&settings.cors);
+        let tls = settings.tls.files().map(|(certificate, key)| Tls::load(certificate, key)).transpose()?;
+        let http = http.with_tls(tls);
+        open_files::allow_for(settings.limits.connections);
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins::of(settings)?;

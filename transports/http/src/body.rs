@@ -6,18 +6,10 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
 use tidings_engine::input;
 
 use crate::Context;
 use crate::problem::Problem;
-
-/// Bytes of a body that carries one command.
-pub(crate) const COMMAND_BYTES: usize = 256 * 1024;
-/// Bytes of a body that carries a batch.
-pub(crate) const BATCH_BYTES: usize = 8 << 20;
-/// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A JSON body of one command.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -25,20 +17,30 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned> FromRequest<Context> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &Context) -> Result<Self, Problem> {
+    async fn from_request(request: Request, context: &Context) -> Result<Self, Problem> {
         let media_type = media_type(request.headers());
         if media_type != "application/json" {
             return Err(Problem::media_type("application/json", &media_type));
         }
-        let bytes = read(request.into_body(), COMMAND_BYTES).await?;
+        let bytes = read_command(request.into_body(), context).await?;
         Ok(Self(input::parse(&bytes)?))
     }
 }
 
-/// The whole body, if it is not larger and not slower than it may be.
-pub(crate) async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
-    let whole = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, most));
-    let bytes = whole.await.map_err(|_| Problem::timeout())?;
+/// The whole body of one command, if it is not larger and not slower than it may be.
+pub(crate) async fn read_command(body: Body, context: &Context) -> Result<Bytes, Problem> {
+    read(body, context, context.limits.message_bytes()).await
+}
+
+/// The same for a batch.
+pub(crate) async fn read_batch(body: Body, context: &Context) -> Result<Bytes, Problem> {
+    read(body, context, context.limits.batch_bytes()).await
+}
+
+async fn read(body: Body, context: &Context, most: usize) -> Result<Bytes, Problem> {
+    let patience = context.limits.body_patience();
+    let whole = tokio::time::timeout(patience, axum::body::to_bytes(body, most));
+    let bytes = whole.await.map_err(|_| Problem::timeout(patience))?;
     bytes.map_err(|error| {
         let too_large =
             std::error::Error::source(&error).is_some_and(|source| source.is::<LengthLimitError>());

@@ -12,14 +12,19 @@ mod counts;
 mod deliveries;
 mod health;
 mod inbox;
+pub mod limits;
 mod log;
 mod opening;
+pub mod origin;
 mod params;
 mod presence;
 pub mod problem;
 mod publish;
+pub mod rate;
+mod seats;
 mod server;
 mod stats;
+pub mod tls;
 pub mod token;
 
 use std::net::SocketAddr;
@@ -33,15 +38,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use limits::Limits;
+use origin::Origins;
 use serde::Serialize;
+use tidings_config::{CorsSettings, LimitSettings};
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
+use tls::Tls;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use opening::Wishes;
 use problem::Problem;
+pub use seats::Seat;
 use token::Tokens;
 
 /// The position an answer is true at, on every answer that has one.
@@ -56,12 +66,28 @@ pub struct Context {
     pub engine: Engine,
     /// Who may come in.
     pub tokens: Arc<Tokens>,
+    /// How much they may do.
+    pub limits: Arc<Limits>,
+    /// Which web pages may use it.
+    pub origins: Arc<Origins>,
     /// Where the paths of actions lead, for those who follow a link: of the application.
     pub action_base: Option<Arc<str>>,
     /// Cancelled when connections have to end.
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
     pub connections: TaskTracker,
+}
+
+impl Context {
+    /// Who a token says its holder is, if they have not sent too many requests. The request counts.
+    ///
+    /// # Errors
+    /// [`Problem::unauthorized`], [`Problem::too_many`].
+    pub async fn admit(&self, token: &str) -> Result<Identity, Problem> {
+        let identity = self.tokens.verify(token)?;
+        self.limits.request(&identity).await?;
+        Ok(identity)
+    }
 }
 
 /// A transport that lives on HTTP: it is mounted beside the REST API.
@@ -77,6 +103,9 @@ pub struct Http {
     action_base: Option<Arc<str>>,
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
+    limits: LimitSettings,
+    cors: CorsSettings,
+    tls: Option<Tls>,
 }
 
 /// How long a client may not take a single byte of what is sent, when nothing else is said.
@@ -90,7 +119,37 @@ impl Http {
     pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (tokens, mounted) = (Arc::new(tokens), Vec::new());
-        Ok(Self { listener, tokens, action_base: None, mounted, stall_patience: STALL_PATIENCE })
+        Ok(Self {
+            listener,
+            tokens,
+            action_base: None,
+            mounted,
+            stall_patience: STALL_PATIENCE,
+            limits: LimitSettings::default(),
+            cors: CorsSettings::default(),
+            tls: None,
+        })
+    }
+
+    /// Does TLS on every connection.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Lets web pages of these origins use it, beside those of its own host.
+    #[must_use]
+    pub fn with_origins(mut self, cors: &CorsSettings) -> Self {
+        self.cors = cors.clone();
+        self
+    }
+
+    /// Lets so much come in, and for so long.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &LimitSettings) -> Self {
+        self.limits = limits.clone();
+        self
     }
 
     /// Gives up a connection of whatever kind that takes no byte of what is sent for so long.
@@ -133,19 +192,27 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, action_base, mounted, stall_patience } = *self;
+        let Self { listener, tokens, action_base, mounted, stall_patience, limits, cors, tls } = *self;
         let connections = TaskTracker::new();
+        let origins = Arc::new(Origins::new(&cors, tls.is_some()));
         let context = Context {
             engine,
             tokens,
+            limits: Limits::new(&limits),
+            origins: origins.clone(),
             action_base,
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
-        let router = mounted.fold(router(context.clone()), Router::merge);
+        let mut router = mounted.fold(router(context.clone()), Router::merge);
+        if let Some(layer) = origins.layer() {
+            router = router.layer(layer);
+        }
         async move {
-            server::serve(listener, router, connections, shutdown, stall_patience).await;
+            server::Server { listener, router, connections, shutdown, stall_patience, limits, tls }
+                .serve()
+                .await;
             Ok(())
         }
         .boxed()
@@ -187,7 +254,7 @@ impl FromRequestParts<Context> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
         let token = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
-        context.tokens.verify(token).map(Self)
+        context.admit(token).await.map(Self)
     }
 }
 

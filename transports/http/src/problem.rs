@@ -1,8 +1,11 @@
 //! Problems: errors as RFC 9457 problem documents, which name the field and what was expected.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tidings_config::Rate;
 use tidings_engine::Error;
 use tidings_engine::input::{FieldError, InputError};
 
@@ -21,15 +24,60 @@ pub struct Problem {
     /// The fields that were not as expected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// The limit that was met.
+    #[serde(flatten)]
+    met: Option<Box<Met>>,
 }
 
-/// Seconds after which a refused request may be tried again.
-const RETRY_AFTER: &str = "1";
+/// A limit that was met.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Met {
+    /// The setting that says what it is.
+    limit: &'static str,
+    /// When to try again.
+    retry_after_ms: u64,
+}
+
+/// Seconds after which a refused request may be tried again, where nothing more is known.
+const RETRY_AFTER_SECONDS: u64 = 1;
+/// After how long there may be room for a connection: when others have ended is not known.
+const CONNECT_AFTER: Duration = Duration::from_secs(10);
 
 impl Problem {
     fn new(code: &str, title: &'static str, status: StatusCode, detail: impl Into<String>) -> Self {
         let kind = format!("urn:tidings:problem:{code}");
-        Self { kind, title, status: status.as_u16(), detail: detail.into(), errors: Vec::new() }
+        Self { kind, title, status: status.as_u16(), detail: detail.into(), errors: Vec::new(), met: None }
+    }
+
+    fn of_limit(self, limit: &'static str, retry_after: Duration) -> Self {
+        let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        Self { met: Some(Box::new(Met { limit, retry_after_ms })), ..self }
+    }
+
+    /// More of something than a limit allows: the setting that says how much that is, and when there is room again.
+    #[must_use]
+    pub fn too_many(limit: &'static str, things: &str, rate: Rate, retry_after: Duration) -> Self {
+        let title = "More than a limit allows";
+        let detail = format!("expected at most {} {things} in {} s ({limit})", rate.count, rate.seconds);
+        Self::new("too-many-requests", title, StatusCode::TOO_MANY_REQUESTS, detail)
+            .of_limit(limit, retry_after)
+    }
+
+    /// More connections than somebody may have.
+    pub(crate) fn too_many_connections(limit: &'static str, most: &str) -> Self {
+        Self::no_room(StatusCode::TOO_MANY_REQUESTS, limit, most)
+    }
+
+    /// More connections than there may be in all.
+    pub(crate) fn full(limit: &'static str, most: &str) -> Self {
+        Self::no_room(StatusCode::SERVICE_UNAVAILABLE, limit, most)
+    }
+
+    fn no_room(status: StatusCode, limit: &'static str, most: &str) -> Self {
+        let detail = format!("expected at most {most} ({limit})");
+        Self::new("too-many-connections", "There are too many connections", status, detail)
+            .of_limit(limit, CONNECT_AFTER)
     }
 
     /// Fields that are not as expected.
@@ -64,6 +112,13 @@ impl Problem {
         Self::new("unauthorized", "A valid token is needed", StatusCode::UNAUTHORIZED, detail)
     }
 
+    /// The web page that wants this is of another origin than those that may.
+    #[must_use]
+    pub fn origin_not_allowed() -> Self {
+        let detail = "expected a page of this host, or of an origin that is allowed (cors.origins)";
+        Self::new("origin-not-allowed", "Not from this web page", StatusCode::FORBIDDEN, detail)
+    }
+
     /// The input is larger than it may be.
     #[must_use]
     pub fn too_large(most: usize) -> Self {
@@ -82,8 +137,8 @@ impl Problem {
         )
     }
 
-    pub(crate) fn timeout() -> Self {
-        let detail = "expected the whole body in time";
+    pub(crate) fn timeout(patience: Duration) -> Self {
+        let detail = format!("expected the whole body within {} s (limits.body-seconds)", patience.as_secs());
         Self::new("timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT, detail)
     }
 
@@ -104,6 +159,15 @@ impl Problem {
     pub(crate) fn method_not_allowed(method: &Method, path: &str) -> Self {
         let detail = format!("{path} does not take {method}");
         Self::new("method-not-allowed", "Not this method", StatusCode::METHOD_NOT_ALLOWED, detail)
+    }
+
+    /// After how many whole seconds it may be tried again, if that is of use.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        let may_pass = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE];
+        match &self.met {
+            Some(met) => Some(met.retry_after_ms.div_ceil(1_000).max(1)),
+            None => may_pass.contains(&self.status()).then_some(RETRY_AFTER_SECONDS),
+        }
     }
 
     /// The HTTP status.
@@ -184,17 +248,15 @@ impl From<FieldError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
+        let retry_after = self.retry_after_seconds();
         let mut response = (status, axum::Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
-            }
-            _ => {}
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -13,7 +13,7 @@ use tidings_engine::access::Scope;
 use tidings_engine::command::Receipt;
 use tidings_engine::{CloudEvent, Draft, Engine, IdempotencyKey, Identity, Position, Publication, input};
 
-use crate::body::{BATCH_BYTES, COMMAND_BYTES, media_type, read};
+use crate::body::{media_type, read_batch, read_command};
 use crate::problem::Problem;
 use crate::{Caller, Context, answer};
 
@@ -36,20 +36,22 @@ async fn publish(
     let (parts, body) = request.into_parts();
     let (media_type, headers) = (media_type(&parts.headers), parts.headers);
     if media_type == CLOUDEVENTS {
-        let body = read(body, BATCH_BYTES).await?;
+        let body = read_batch(body, &context).await?;
         return batch(&context, &identity, &body, |item| cloudevent(item.get().as_bytes())).await;
     }
+    identity.require(Scope::Publish)?; // whoever may not is told so, and not counted
+    context.limits.publish(&identity, 1).await?;
     let publication = match media_type.as_str() {
         CLOUDEVENT => {
             no_key_beside_a_cloudevent(&headers)?;
-            cloudevent(&read(body, COMMAND_BYTES).await?)?
+            cloudevent(&read_command(body, &context).await?)?
         }
         JSON if headers.contains_key("ce-specversion") => {
             no_key_beside_a_cloudevent(&headers)?;
-            binary_cloudevent(&headers, &read(body, COMMAND_BYTES).await?)?
+            binary_cloudevent(&headers, &read_command(body, &context).await?)?
         }
         JSON => {
-            let draft: Draft = input::parse(&read(body, COMMAND_BYTES).await?)?;
+            let draft: Draft = input::parse(&read_command(body, &context).await?)?;
             with_key(draft, key(&headers)?)?.into()
         }
         other => return Err(Problem::media_type(&format!("{JSON}, {CLOUDEVENT} or {CLOUDEVENTS}"), other)),
@@ -67,7 +69,7 @@ async fn publish_batch(
     let key = key(&parts.headers)?;
     match media_type(&parts.headers).as_str() {
         JSON => {
-            let body = read(body, BATCH_BYTES).await?;
+            let body = read_batch(body, &context).await?;
             let mut number = 0;
             // One key for the batch is a key for each of its items, by their place.
             let parse = |item: &RawValue| {
@@ -81,7 +83,7 @@ async fn publish_batch(
             batch(&context, &identity, &body, parse).await
         }
         CLOUDEVENTS => {
-            let body = read(body, BATCH_BYTES).await?;
+            let body = read_batch(body, &context).await?;
             batch(&context, &identity, &body, |item| cloudevent(item.get().as_bytes())).await
         }
         other => Err(Problem::media_type(&format!("{JSON} or {CLOUDEVENTS}"), other)),
@@ -128,6 +130,7 @@ async fn batch(
     identity.require(Scope::Publish)?; // before even the list is looked at
     let items: Vec<&RawValue> = items(body)?;
     Engine::check_batch(identity, items.len())?;
+    context.limits.publish(identity, items.len()).await?;
     let parsed: Vec<Result<Publication, Problem>> = items.into_iter().map(&mut parse).collect();
     let mut problems = Vec::with_capacity(parsed.len());
     let mut publications = Vec::with_capacity(parsed.len());

@@ -2,21 +2,18 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use tidings_engine::delivery::{Encoding, Parcel};
-use tidings_engine::{Ended, Identity, Resumed, Subscriber};
+use tidings_engine::{Ended, Identity, Resumed, Subscriber, UserKey};
 use tidings_http::token::expiry;
-use tidings_http::{Context, some_moment};
+use tidings_http::{Context, Seat, some_moment};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::event;
 
-/// How often a quiet stream is told where the log is.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(25);
 /// Clients connect again after this long at least, and each at another moment within as long again.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -28,6 +25,8 @@ struct Events {
     /// What was handed to the connection last.
     written: Option<Arc<Parcel>>,
     heartbeat: Interval,
+    /// One of those that the user may have.
+    _seat: Option<Seat<UserKey>>,
     /// Says why, when the stream has to end.
     end: BoxFuture<'static, &'static str>,
 }
@@ -37,17 +36,19 @@ pub(crate) fn of(
     context: Context,
     identity: Identity,
     subscriber: Subscriber,
+    seat: Option<Seat<UserKey>>,
     encoding: Encoding,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
     let hello = subscriber.hello();
+    let heartbeat_every = context.limits.heartbeat();
     let mut first = vec![
         event::retry(RETRY_AFTER_MS + some_moment(RETRY_AFTER_MS)),
-        event::hello(&identity, hello, HEARTBEAT_EVERY.as_secs()),
+        event::hello(&identity, hello, heartbeat_every.as_secs()),
     ];
     if let Some(Resumed::Reset(reason)) = hello.resume {
         first.push(event::reset(reason, &hello.cursor));
     }
-    let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + heartbeat_every, heartbeat_every);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (shutdown, expires_at) = (context.shutdown.clone(), identity.expires_at);
     let end = Box::pin(async move {
@@ -56,14 +57,14 @@ pub(crate) fn of(
             () = expiry(expires_at) => "the token has ended",
         }
     });
-    let events = Events { context, subscriber, encoding, written: None, heartbeat, end };
+    let events = Events { context, subscriber, encoding, written: None, heartbeat, _seat: seat, end };
     let first = stream::iter([gathered(first)]);
     first.chain(stream::unfold(Some(events), next)).map(Ok)
 }
 
 async fn next(events: Option<Events>) -> Option<(Bytes, Option<Events>)> {
     let mut events = events?;
-    let Events { context, subscriber, encoding, written, heartbeat, end } = &mut events;
+    let Events { context, subscriber, encoding, written, heartbeat, end, _seat: _ } = &mut events;
     // The connection asks for more once it has taken the last one.
     if let Some(parcel) = written.take() {
         subscriber.sent(&parcel);

@@ -15,7 +15,7 @@ pub const NOT_TEXT: Close = Close { code: 1003, reason: "expected text frames" }
 pub const NOT_WEBSOCKET: Close = Close { code: 1002, reason: "expected WebSocket frames" };
 /// The client sent a text frame that is not UTF-8.
 pub const NOT_UTF8: Close = Close { code: 1007, reason: "expected UTF-8" };
-/// The client sent a frame that is larger than [`FRAME_BYTES`](crate::FRAME_BYTES).
+/// The client sent a frame that is larger than it may be.
 pub const TOO_LARGE: Close = Close { code: 1009, reason: "the frame is too large" };
 /// The server stops, or starts anew: connect again, to wherever the address leads by then.
 pub const STOPPING: Close = Close { code: 1012, reason: "the server is stopping" };
@@ -27,5 +27,11 @@ pub const INTERNAL: Close = Close { code: 1011, reason: "something failed inside
 pub const UNAUTHORIZED: Close = Close { code: 4401, reason: "a valid token is needed" };
 /// The token is valid, but names no user, or does not permit what is to be watched.
 pub const FORBIDDEN: Close = Close { code: 4403, reason: "the token does not allow this" };
+/// The client goes on sending more commands than it may, whatever it is answered.
+pub const TOO_MANY_COMMANDS: Close = Close { code: 4429, reason: "too many commands" };
+/// The user has sent too many requests, of which opening a connection is one.
+pub const TOO_MANY_REQUESTS: Close = Close { code: 4429, reason: "too many requests" };
+/// The user has too many connections.
+pub const TOO_MANY_CONNECTIONS: Close = Close { code: 4429, reason: "too many connections" };
 /// Nothing came in time: the token at first, a sign of life later.
 pub const TIMEOUT: Close = Close { code: 4408, reason: "nothing came in time" };

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tidings_engine::access::Scope;
 use tidings_engine::command::UpTo;
 use tidings_engine::event::Mark;
 use tidings_engine::hub::SubscriberId;
@@ -15,16 +16,22 @@ use tidings_engine::input::{self, FieldError};
 use tidings_engine::{
     Channel, CloudEvent, Draft, Engine, Identity, NotificationId, Position, Publication, Subscriber, limits,
 };
+use tidings_http::Context;
+use tidings_http::limits::Limits;
 use tidings_http::problem::Problem;
 
 use crate::message::{answer, error};
+use crate::pace::{Pace, Refusal};
 
 /// Bytes of a request's id, when it is text.
 const ID_BYTES: usize = 64;
+/// What does not count as a command.
+const FREE: [&str; 2] = ["ack", "ping"];
 
 /// What runs a command, and for whom.
 struct Request {
     engine: Engine,
+    limits: Arc<Limits>,
     identity: Arc<Identity>,
     subscriber: SubscriberId,
     /// Everything up to here was written to the connection.
@@ -35,31 +42,56 @@ struct Request {
 type Fields = Map<String, Value>;
 type Outcome = Result<Value, Problem>;
 
-/// Begins what a frame asks for. The future gives the answer; `None` when there is none to give.
+/// What became of a frame.
+pub(crate) enum Begun {
+    /// The future gives the answer.
+    Running(BoxFuture<'static, String>),
+    /// There is no answer to give.
+    Done,
+    /// It was one too many, and the client is not going to stop.
+    Persistent,
+}
+
+impl Begun {
+    fn answered(answer: String) -> Self {
+        Self::Running(std::future::ready(answer).boxed())
+    }
+}
+
+/// Begins what a frame asks for.
 pub(crate) fn begin(
-    engine: Engine,
+    context: &Context,
     identity: Arc<Identity>,
     subscriber: &mut Subscriber,
+    pace: &mut Pace,
     text: &str,
-) -> Option<BoxFuture<'static, String>> {
-    let Frame { id, kind, fields } = match Frame::parse(text) {
+) -> Begun {
+    let parsed = Frame::parse(text);
+    let is_free = parsed.as_ref().is_ok_and(|frame| FREE.contains(&frame.kind.as_str()));
+    if !is_free && let Err(refusal) = pace.command() {
+        let id = parsed.map_or_else(|(id, _)| id, |frame| frame.id);
+        return refused(id, refusal);
+    }
+    let Frame { id, kind, fields } = match parsed {
         Ok(frame) => frame,
-        Err((id, problem)) => return Some(async move { error(&id, &problem) }.boxed()),
+        Err((id, problem)) => return Begun::answered(error(&id, &problem)),
     };
     if kind == "ack" {
         // Free: no answer, unless one is asked for or something is wrong with it.
         let said = match acknowledge(subscriber, fields) {
-            Ok(_) if id.is_null() => return None,
+            Ok(_) if id.is_null() => return Begun::Done,
             Ok(position) => answer(&id, &json!({ "position": position })),
             Err(problem) => error(&id, &problem),
         };
-        return Some(std::future::ready(said).boxed());
+        return Begun::answered(said);
     }
     if id.is_null() {
         let problem = Problem::field("id", "expected a number or a text, which the answer will name");
-        return Some(async move { error(&id, &problem) }.boxed());
+        return Begun::answered(error(&id, &problem));
     }
-    let request = Request { engine, identity, subscriber: subscriber.id(), written: subscriber.settle() };
+    let (engine, limits) = (context.engine.clone(), context.limits.clone());
+    let request =
+        Request { engine, limits, identity, subscriber: subscriber.id(), written: subscriber.settle() };
     let run = async move {
         let engine = request.engine.clone();
         match in_order(&engine, request.run(&kind, fields).await).await {
@@ -67,7 +99,21 @@ pub(crate) fn begin(
             Err(problem) => error(&id, &problem),
         }
     };
-    Some(run.boxed())
+    Begun::Running(run.boxed())
+}
+
+/// Answers a command that is one too many, but not at once.
+fn refused(id: Value, refusal: Refusal) -> Begun {
+    match refusal {
+        Refusal::Answer(problem, pause) => Begun::Running(
+            async move {
+                tokio::time::sleep(pause).await;
+                error(&id, &problem)
+            }
+            .boxed(),
+        ),
+        Refusal::Persistent => Begun::Persistent,
+    }
 }
 
 /// The outcome, once everything up to the position it names is in the mailbox: it is to be written before the answer.
@@ -324,6 +370,8 @@ impl Request {
                 return Err(Problem::field("notification", "expected either `notification` or `cloudEvent`"));
             }
         };
+        self.identity.require(Scope::Publish)?;
+        self.limits.publish(&self.identity, 1).await?;
         let published = self.engine.publish(&self.identity, publication).await;
         result(&published.map_err(|error| Problem::from(error).within("notification"))?)
     }

@@ -1,32 +1,35 @@
 //! The life of a connection: what concerns its user goes out, commands come in, one at a time, each with an answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
-use tidings_engine::{Cursor, Ended, Error, Identity, Subscriber};
+use tidings_engine::{Cursor, Ended, Error, Identity, Subscriber, UserKey};
 use tidings_http::token::expiry;
-use tidings_http::{Context, Wishes, some_moment};
+use tidings_http::{Context, Seat, Wishes, some_moment};
 use tokio::time::Instant;
 
 use crate::close::{self, Close};
-use crate::command;
+use crate::command::{self, Begun};
 use crate::message;
+use crate::pace::Pace;
 use crate::socket::{Gone, Incoming, Socket};
 
-/// How often a quiet connection is told where the log is, and asked for a sign of life.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(25);
-/// After how long without any a connection is given up: three heartbeats.
-const SILENCE_MOST: Duration = Duration::from_secs(75);
+/// After how many heartbeats without a sign of life a connection is given up.
+const SILENT_HEARTBEATS_MOST: u32 = 3;
 /// Clients that are sent away come back within this time, each at its own moment.
 const RETRY_WITHIN_MS: u64 = 5_000;
+/// And after so much more, when it was they who were too many or too much.
+const RETRY_LATER_MS: u64 = 5_000;
 
 /// A connection of somebody.
 pub(crate) struct Connection {
     context: Context,
     identity: Arc<Identity>,
     subscriber: Subscriber,
+    pace: Pace,
+    /// One of those that the user may have.
+    _seat: Option<Seat<UserKey>>,
 }
 
 /// Why a connection ends.
@@ -46,6 +49,7 @@ impl From<Gone> for End {
 impl Connection {
     /// Subscribes to what concerns the identity's user.
     pub(crate) async fn open(context: &Context, identity: Identity, wishes: Wishes) -> Result<Self, Close> {
+        let seat = context.limits.connect(&identity).map_err(|_| close::TOO_MANY_CONNECTIONS)?;
         let subscriber =
             context.engine.subscribe(&identity, wishes.opening("ws")).await.map_err(|error| match error {
                 Error::Forbidden { .. } => close::FORBIDDEN,
@@ -53,7 +57,8 @@ impl Connection {
                 Error::InsufficientStorage => close::NO_ROOM,
                 _ => close::INTERNAL,
             })?;
-        Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber })
+        let pace = Pace::new(context.limits.commands());
+        Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber, pace, _seat: seat })
     }
 
     /// Serves the connection until it ends.
@@ -79,14 +84,15 @@ impl Connection {
     }
 
     async fn converse(&mut self, socket: &mut Socket) -> Result<std::convert::Infallible, End> {
-        socket
-            .write(message::hello(&self.identity, self.subscriber.hello(), HEARTBEAT_EVERY.as_secs()))
-            .await?;
+        let given = self.context.limits.settings();
+        socket.write(message::hello(&self.identity, self.subscriber.hello(), given)).await?;
+        let heartbeat_every = self.context.limits.heartbeat();
         let encoding = self.context.engine.json().clone();
-        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + heartbeat_every, heartbeat_every);
         let mut heard = Instant::now();
         // One command at a time: while it runs, nothing is read, and deliveries go on.
         let mut running: Option<BoxFuture<'static, String>> = None;
+        let mut read_again = None;
         loop {
             tokio::select! {
                 parcel = self.subscriber.next() => {
@@ -103,17 +109,22 @@ impl Connection {
                     }
                     socket.write(answer).await?;
                 }
-                incoming = socket.read(), if running.is_none() => {
+                incoming = read(socket, read_again), if running.is_none() => {
                     heard = Instant::now();
+                    read_again = self.pace.frame().map(|wait| heard + wait);
                     match incoming {
-                        Incoming::Text(text) => running = self.begin(&text),
+                        Incoming::Text(text) => match self.begin(&text) {
+                            Begun::Running(command) => running = Some(command),
+                            Begun::Done => {}
+                            Begun::Persistent => return Err(End::Close(close::TOO_MANY_COMMANDS)),
+                        },
                         Incoming::Alive => {}
                         Incoming::Broken(close) => return Err(End::Close(close)),
                         Incoming::Closed => return Err(End::Gone),
                     }
                 }
                 _ = heartbeat.tick() => {
-                    if heard.elapsed() > SILENCE_MOST {
+                    if heard.elapsed() > heartbeat_every * SILENT_HEARTBEATS_MOST {
                         return Err(End::Close(close::TIMEOUT));
                     }
                     let cursor = self.context.engine.log().cursor(self.subscriber.settle());
@@ -123,10 +134,18 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, text: &Utf8Bytes) -> Option<BoxFuture<'static, String>> {
-        let (engine, identity) = (self.context.engine.clone(), self.identity.clone());
-        command::begin(engine, identity, &mut self.subscriber, text.as_str())
+    fn begin(&mut self, text: &Utf8Bytes) -> Begun {
+        let identity = self.identity.clone();
+        command::begin(&self.context, identity, &mut self.subscriber, &mut self.pace, text.as_str())
     }
+}
+
+/// What comes in next, once it is to be read.
+async fn read(socket: &mut Socket, at: Option<Instant>) -> Incoming {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+    socket.read().await
 }
 
 /// The answer of the command that runs; while there is none, it never comes.
@@ -139,6 +158,8 @@ async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
 
 /// The last message of a connection that we close.
 pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
-    let may_return = [close::STOPPING, close::NO_ROOM, close::INTERNAL].contains(&close);
-    message::closing(close, cursor, may_return.then(|| some_moment(RETRY_WITHIN_MS)))
+    let were_too_many = close.code == close::TOO_MANY_CONNECTIONS.code;
+    let may_return = were_too_many || [close::STOPPING, close::NO_ROOM, close::INTERNAL].contains(&close);
+    let least = if were_too_many { RETRY_LATER_MS } else { 0 };
+    message::closing(close, cursor, may_return.then(|| least + some_moment(RETRY_WITHIN_MS)))
 }

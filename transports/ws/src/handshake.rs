@@ -1,8 +1,6 @@
 //! From an HTTP request to a connection of somebody: the token in the `Authorization` header, in `?token=`, or in the
 //! first frame.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
@@ -12,13 +10,10 @@ use tidings_engine::{Channel, Cursor, DeviceName, Identity, input, limits};
 use tidings_http::problem::Problem;
 use tidings_http::{Context, Wishes, bearer};
 
-use crate::FRAME_BYTES;
 use crate::close::{self, Close};
 use crate::connection::{Connection, closing};
 use crate::socket::{Incoming, Socket};
 
-/// How long a connection may take to show a token in its first frame.
-const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes read at a time. The default keeps 128 KiB for each connection.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes gathered before they are written. 0 would write each message by itself.
@@ -35,21 +30,28 @@ pub(crate) async fn upgrade(
     let Ok(upgrade) = upgrade else {
         return Problem::field("upgrade", "expected a WebSocket handshake").into_response();
     };
+    if let Err(problem) = context.origins.check_upgrade(&headers) {
+        return problem.into_response();
+    }
     let mut wishes = match wishes {
         Ok(wishes) => wishes,
         Err(problem) => return problem.into_response(),
     };
     let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
-    let identity = match token.map(|token| context.tokens.verify(&token)).transpose() {
-        Ok(identity) => identity,
-        Err(problem) => return problem.into_response(),
+    let identity = match token {
+        Some(token) => match context.admit(&token).await {
+            Ok(identity) => Some(identity),
+            Err(problem) => return problem.into_response(),
+        },
+        None => None,
     };
+    let message_bytes = context.limits.message_bytes();
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MOST)
-        .max_message_size(FRAME_BYTES)
-        .max_frame_size(FRAME_BYTES)
+        .max_message_size(message_bytes)
+        .max_frame_size(message_bytes)
         .on_upgrade(move |socket| {
             let connections = context.connections.clone();
             connections.track_future(serve(context, identity, wishes, socket))
@@ -102,7 +104,7 @@ async fn in_first_frame(
             }
         }
     };
-    let text = match tokio::time::timeout(TOKEN_PATIENCE, first).await {
+    let text = match tokio::time::timeout(context.limits.handshake_patience(), first).await {
         Ok(Incoming::Text(text)) => text,
         Ok(Incoming::Broken(close)) => return Err(close),
         Ok(Incoming::Closed | Incoming::Alive) | Err(_) => return Err(close::TIMEOUT),
@@ -115,5 +117,7 @@ async fn in_first_frame(
     wishes.cursor = frame.cursor.or_else(|| wishes.cursor.take());
     wishes.limit = frame.limit.or(wishes.limit);
     wishes.watches.extend(frame.watch);
-    context.tokens.verify(&frame.token).map_err(|_| close::UNAUTHORIZED)
+    let identity = context.tokens.verify(&frame.token).map_err(|_| close::UNAUTHORIZED)?;
+    context.limits.request(&identity).await.map_err(|_| close::TOO_MANY_REQUESTS)?;
+    Ok(identity)
 }

@@ -8,14 +8,12 @@ mod command;
 mod connection;
 mod handshake;
 mod message;
+mod pace;
 mod socket;
 
 use axum::Router;
 use axum::routing::get;
 use tidings_http::{Context, Routes};
-
-/// Bytes of a frame from a client at most.
-pub const FRAME_BYTES: usize = 256 * 1024;
 
 /// The WebSocket transport, to be mounted on HTTP.
 pub struct WebSockets;

@@ -4,13 +4,13 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use tidings_config::LimitSettings;
 use tidings_engine::inbox::Counts;
 use tidings_engine::{
     Channel, Cursor, DeviceName, Epoch, Hello, Identity, Position, Resumed, Tenant, UserId, limits,
 };
 use tidings_http::problem::Problem;
 
-use crate::FRAME_BYTES;
 use crate::close::Close;
 
 #[derive(Serialize)]
@@ -57,10 +57,12 @@ enum Message<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Limits {
-    frame_bytes: usize,
+    frame_bytes: u32,
+    commands: u32,
+    commands_seconds: u32,
     notifications_per_command: usize,
     watches: usize,
-    heartbeat_seconds: u64,
+    heartbeat_seconds: u32,
 }
 
 impl Message<'_> {
@@ -70,7 +72,7 @@ impl Message<'_> {
 }
 
 /// The first message: who one is, where the log stands, what one has.
-pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) -> String {
+pub(crate) fn hello(identity: &Identity, hello: &Hello, given: &LimitSettings) -> String {
     let message = Message::Hello {
         tenant: &identity.tenant,
         user: identity.user.as_ref(),
@@ -83,10 +85,12 @@ pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) 
         watching: &hello.watching,
         resume: hello.resume,
         limits: Limits {
-            frame_bytes: FRAME_BYTES,
+            frame_bytes: given.message_bytes.get(),
+            commands: given.commands.count.get(),
+            commands_seconds: given.commands.seconds.get(),
             notifications_per_command: limits::NOTIFICATIONS_PER_COMMAND,
             watches: limits::WATCHES_PER_SUBSCRIBER,
-            heartbeat_seconds,
+            heartbeat_seconds: given.heartbeat_seconds.get(),
         },
     };
     message.text()

@@ -1,0 +1,282 @@
+//! What floods beyond each limit cost those who send none: the 99th percentile of broadcasts' latency at readers, in turn
+//! without and with somebody who sends as fast as the answers come, or faster; and what of it is refused.
+//!
+//! `cargo build --release && cargo run --release -p tidings-benches --bin flood`
+
+mod server;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use server::{Server, median, token};
+use tidings_http::token::Grant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+const READERS: usize = 200;
+const PAIRS: usize = 5;
+const MEASURED: Duration = Duration::from_secs(4);
+/// Broadcasts to all readers.
+const EVERY: Duration = Duration::from_millis(50);
+/// How many flood at once, each on a connection of its own.
+const FLOODING: usize = 20;
+/// Those of a service and of an address are lower than by default: it is about what is beyond them.
+const LIMITS: &str = "publishes = { count = 500, seconds = 5 }\nconnections-per-address = 300\n";
+/// Where the flood comes from; the readers have another address.
+const FROM: &str = "127.0.0.2";
+
+/// What was refused, and what was not.
+#[derive(Default)]
+struct Outcome {
+    refused: AtomicU64,
+    accepted: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flood {
+    Commands,
+    Acknowledgements,
+    Requests,
+    Publishes,
+    LargeBodies,
+    LiveConnections,
+    Connections,
+}
+
+impl Flood {
+    const ALL: [Self; 7] = [
+        Self::Commands,
+        Self::Acknowledgements,
+        Self::Requests,
+        Self::Publishes,
+        Self::LargeBodies,
+        Self::LiveConnections,
+        Self::Connections,
+    ];
+}
+
+struct Bench {
+    server: Server,
+    begun: Instant,
+    /// Microseconds from the publish to each reader, in this phase.
+    latencies: Arc<Mutex<Vec<u32>>>,
+}
+
+fn main() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    Runtime::new()?.block_on(async {
+        let server = Server::with_limits(directory.path(), LIMITS).await?;
+        let bench = Bench { server, begun: Instant::now(), latencies: Arc::default() };
+        let mut readers = JoinSet::new();
+        for number in 0..READERS {
+            let socket =
+                connect(&bench.server.address, "127.0.0.1", &user(&format!("reader-{number}"), "")?).await?;
+            readers.spawn(read(socket, bench.begun, bench.latencies.clone()));
+        }
+        bench.measure().await?; // warm
+        println!("{READERS} readers, a broadcast every {} ms; p99 of the readers, ms", EVERY.as_millis());
+        println!("{:<18} {:>9} {:>9} {:>7}  a second", "flood", "without", "with", "ratio");
+        for flood in Flood::ALL {
+            bench.compare(flood).await?;
+        }
+        ensure!(readers.try_join_next().is_none(), "a reader was let go");
+        println!("(bar: a median of 1.25)");
+        Ok(())
+    })
+}
+
+impl Bench {
+    async fn compare(&self, flood: Flood) -> Result<()> {
+        let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let outcome = Arc::new(Outcome::default());
+        let mut flooded = 0.0;
+        for _ in 0..PAIRS {
+            let undisturbed = self.measure().await?;
+            let mut flooding = JoinSet::new();
+            for _ in 0..FLOODING {
+                let (address, outcome) = (self.server.address.clone(), outcome.clone());
+                flooding.spawn(async move {
+                    // Whoever is let go comes back.
+                    loop {
+                        let _ = send(flood, &address, &outcome).await;
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+            let begun = Instant::now();
+            tokio::time::sleep(Duration::from_secs(1)).await; // what a limit lets in at once has come in
+            let disturbed = self.measure().await?;
+            flooded += begun.elapsed().as_secs_f64();
+            flooding.shutdown().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            without.push(undisturbed);
+            with.push(disturbed);
+            ratios.push(disturbed / undisturbed);
+        }
+        let (refused, accepted) =
+            (outcome.refused.load(Relaxed) as f64, outcome.accepted.load(Relaxed) as f64);
+        println!(
+            "{:<18} {:>9.2} {:>9.2} {:>7.2}  {:.0} refused, {:.0} not",
+            format!("{flood:?}"),
+            median(without),
+            median(with),
+            median(ratios),
+            refused / flooded,
+            accepted / flooded,
+        );
+        ensure!(refused > 0.0 || flood == Flood::Acknowledgements, "nothing was refused");
+        Ok(())
+    }
+
+    /// The 99th percentile of the latency of broadcasts, in milliseconds.
+    async fn measure(&self) -> Result<f64> {
+        self.latencies.lock().expect("nobody panicked").clear();
+        let begun = Instant::now();
+        let mut ticks = tokio::time::interval(EVERY);
+        let mut sent = 0;
+        while begun.elapsed() < MEASURED {
+            ticks.tick().await;
+            let title = self.begun.elapsed().as_micros().to_string();
+            let note = json!({ "type": "load", "title": title, "audience": { "channels": ["everyone"] } });
+            self.server.publish(&[note]).await?;
+            sent += 1;
+        }
+        let patience = Instant::now();
+        while self.latencies.lock().expect("nobody panicked").len() < sent * READERS {
+            ensure!(patience.elapsed().as_secs() < 30, "some readers did not get everything");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut latencies = std::mem::take(&mut *self.latencies.lock().expect("nobody panicked"));
+        latencies.sort_unstable();
+        Ok(f64::from(latencies[latencies.len() * 99 / 100]) / 1_000.0)
+    }
+}
+
+/// A token of somebody; those who flood are of another tenant, so that nobody else's broadcasts are theirs.
+fn user(name: &str, tenant: &str) -> Result<String> {
+    let tenant = (!tenant.is_empty()).then(|| tenant.to_owned());
+    token(Grant { user: Some(name.to_owned()), tenant, ..Grant::default() })
+}
+
+async fn stream(address: &str, from: &str) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from.parse()?, 0))?;
+    Ok(socket.connect(address.parse()?).await?)
+}
+
+async fn connect(address: &str, from: &str, token: &str) -> Result<WebSocketStream<TcpStream>> {
+    let url = format!("ws://{address}/v1/ws?token={token}");
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream(address, from).await?).await?;
+    socket.next().await.context("a hello")??;
+    Ok(socket)
+}
+
+async fn read(mut socket: WebSocketStream<TcpStream>, begun: Instant, latencies: Arc<Mutex<Vec<u32>>>) {
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Text(text) = &message else { continue };
+        let Some((_, rest)) = text.as_str().split_once(r#""title":""#) else { continue };
+        let sent = rest.split_once('"').and_then(|(sent, _)| sent.parse::<u64>().ok());
+        if let Some(sent) = sent {
+            let latency = begun.elapsed().as_micros() as u64 - sent;
+            latencies.lock().expect("nobody panicked").push(latency as u32);
+        }
+    }
+}
+
+/// Floods until it is let go.
+async fn send(flood: Flood, address: &str, outcome: &Outcome) -> Result<()> {
+    let eve = user("eve", "flood")?;
+    let get = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {eve}\r\n\r\n").into_bytes()
+    };
+    let post = |token: &str, body: &str| {
+        let head =
+            format!("POST /v1/notifications/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+        let head = format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body.as_bytes()].concat()
+    };
+    let service =
+        Grant { tenant: Some("flood".to_owned()), scopes: vec!["publish".to_owned()], ..Grant::default() };
+    let service = token(service)?;
+    match flood {
+        Flood::Commands => frames(address, &eve, r#"{"type":"counts","id":1}"#, outcome).await,
+        Flood::Acknowledgements => frames(address, &eve, r#"{"type":"ack","upTo":0}"#, outcome).await,
+        Flood::Requests => requests(address, &get("/v1/counts"), outcome).await,
+        Flood::Publishes => {
+            let note = r#"{"type":"load","audience":{"users":["eve"]}}"#;
+            requests(address, &post(&service, &format!("[{}]", vec![note; 50].join(","))), outcome).await
+        }
+        Flood::LargeBodies => {
+            let large = post(&service, &"x".repeat(9 << 20));
+            requests(address, &large, outcome).await
+        }
+        Flood::LiveConnections => connections(address, &get("/v1/events"), outcome).await,
+        Flood::Connections => connections(address, &get("/health/live"), outcome).await,
+    }
+}
+
+/// A connection after the other; those that are let in stay.
+async fn connections(address: &str, request: &[u8], outcome: &Outcome) -> Result<()> {
+    let mut held = Vec::new();
+    loop {
+        let mut stream = stream(address, FROM).await?;
+        stream.write_all(request).await?;
+        let status = status(&mut stream).await?;
+        count(status, outcome);
+        if status < 400 {
+            held.push(stream);
+        }
+    }
+}
+
+/// Frames as fast as the socket takes them; what comes back is read beside.
+async fn frames(address: &str, token: &str, frame: &str, outcome: &Outcome) -> Result<()> {
+    let (mut writing, mut reading) = connect(address, FROM, token).await?.split();
+    let read = async {
+        while let Some(Ok(message)) = reading.next().await {
+            let text = message.to_text().unwrap_or_default();
+            if text.contains(r#""type":"error""#) {
+                outcome.refused.fetch_add(1, Relaxed);
+            } else if text.contains(r#""type":"answer""#) {
+                outcome.accepted.fetch_add(1, Relaxed);
+            }
+        }
+    };
+    let write = async { while writing.send(Message::text(frame)).await.is_ok() {} };
+    tokio::select! {
+        () = read => {}
+        () = write => {}
+    }
+    Ok(())
+}
+
+/// A request after the other on one connection, each as soon as the one before it is answered.
+async fn requests(address: &str, request: &[u8], outcome: &Outcome) -> Result<()> {
+    let mut stream = stream(address, FROM).await?;
+    loop {
+        stream.write_all(request).await?;
+        count(status(&mut stream).await?, outcome);
+    }
+}
+
+/// The status of an answer, which is small enough to come at once.
+async fn status(stream: &mut TcpStream) -> Result<u16> {
+    let mut buffer = [0; 4_096];
+    let count = stream.read(&mut buffer).await?;
+    let answer = std::str::from_utf8(&buffer[..count])?;
+    Ok(answer.split(' ').nth(1).context("a status")?.parse()?)
+}
+
+fn count(status: u16, outcome: &Outcome) {
+    let counter = if status < 400 { &outcome.accepted } else { &outcome.refused };
+    counter.fetch_add(1, Relaxed);
+}
