@@ -27,5 +27,6 @@ mod slow;
 mod sse;
 mod stats;
 mod timers;
+mod tokens;
 mod websocket;
 mod world;

@@ -3,6 +3,7 @@
 //! `config/tidings.toml` documents every setting with its default. Nothing here is read twice or used: this crate only
 //! says what the settings are.
 
+mod issuer;
 mod token;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use issuer::{IssuerSettings, KeyAlgorithm, KeySettings, KeySource};
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
 /// Everything that can be set.
@@ -252,6 +254,31 @@ mod tests {
             (
                 "[token]\nsecret = '01234567890123456789012345678901'\nsecret-file = 'x'",
                 vec!["token.secret-file"],
+            ),
+            (
+                "[[token.issuers]]\nname = 'a b'\nkeys = [{ pem-file = 'x' }]",
+                vec!["token.issuers", "`a b`", "a-z"],
+            ),
+            ("[[token.issuers]]\nname = 'shop'", vec!["token.issuers", "`shop`", "at least one of keys"]),
+            (
+                "[[token.issuers]]\nname = 'shop'\nkeys = [{ kid = '1' }]",
+                vec!["`shop`", "keys[0]", "exactly one of secret"],
+            ),
+            (
+                "[[token.issuers]]\nname = 'shop'\nkeys = [{ pem-file = 'x', algorithm = 'HS256' }]",
+                vec!["keys[0]", "algorithm", "HS256"],
+            ),
+            (
+                "[[token.issuers]]\nname = 'shop'\nkeys = [{ secret = 'too short' }]",
+                vec!["keys[0]", "at least 32 bytes", "9", "allow-weak-secret"],
+            ),
+            (
+                "[[token.issuers]]\nname = 'shop'\nkeys = [{ jwks-file = 'x', kid = '1' }]",
+                vec!["keys[0]", "no kid beside jwks-file"],
+            ),
+            (
+                "[[token.issuers]]\nname = 'shop'\nkeys = [{ pem-file = 'x', algorithm = 'none' }]",
+                vec!["line 3", "unknown variant `none`", "EdDSA"],
             ),
             ("[log]\nlevel = 'loud'", vec!["log.level", "loud", "expected a level"]),
             ("[log]\nformat = 'xml'", vec!["line 2", "unknown variant `xml`", "human"]),

@@ -323,6 +323,17 @@ impl Engine {
             .ok_or(Error::Stopping)
     }
 
+    /// Lets a subscriber go on as another identity of the same user: the memberships that its roles make are settled, and
+    /// it ceases to watch what this identity may not. What it still watches.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn renew(&self, identity: &Identity, subscriber: SubscriberId) -> Result<Vec<Channel>, Error> {
+        self.admit(identity).await?;
+        let identity = Box::new(identity.clone());
+        self.projector().ask(|reply| Request::Renew(subscriber, identity, reply)).await.ok_or(Error::Stopping)
+    }
+
     /// Whether it serves: it has not failed and is not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -17,6 +17,7 @@ pub use mailbox::SubscriberId;
 pub(crate) use mailbox::{Mailbox, Sender, Subscription, mailbox};
 pub use presence::{ChannelPresence, Presence};
 
+use crate::access::Identity;
 use crate::delivery::{Delivery, Message, Parcel};
 use crate::inbox::{Effect, Fold};
 use crate::limits;
@@ -180,6 +181,23 @@ impl Hub {
         {
             Channels::take(&mut channels.watchers, channel, slot);
         }
+    }
+
+    /// Lets a connection go on as another identity of the same user, and says what it still watches.
+    pub(crate) fn renew(&mut self, id: SubscriberId, identity: &Identity) -> Vec<Channel> {
+        let Some((_, connected)) = self.connected_mut(id) else {
+            return Vec::new();
+        };
+        connected.subscription.roles.clone_from(&identity.roles);
+        connected.subscription.session.clone_from(&identity.session);
+        let watched = connected.watches.clone();
+        for channel in watched.iter().filter(|channel| identity.require_watch(channel).is_err()) {
+            self.unwatch(id, channel);
+        }
+        if let Some(session) = &identity.session {
+            self.watch(id, Channel::of_session(session));
+        }
+        self.subscriber(id).map(|(_, watches)| watches.iter().cloned().collect()).unwrap_or_default()
     }
 
     fn connected_mut(&mut self, id: SubscriberId) -> Option<(Slot, &mut Connected)> {

@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteSynchronous;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Identity;
 use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
 use crate::inbox::{
@@ -51,6 +52,8 @@ pub(crate) enum Request {
     Watch(SubscriberId, Channel, oneshot::Sender<bool>),
     /// A subscriber watches a channel no longer.
     Unwatch(SubscriberId, Channel, oneshot::Sender<()>),
+    /// A subscriber goes on as another identity of the same user. Answered with what it still watches.
+    Renew(SubscriberId, Box<Identity>, oneshot::Sender<Vec<Channel>>),
     /// Who is online.
     Presence(Tenant, oneshot::Sender<Presence>),
     /// Who of a channel is online.
@@ -405,6 +408,7 @@ impl Thread<'_> {
                 self.state.hub.unwatch(id, &channel);
                 let _ = reply.send(());
             }
+            Request::Renew(id, identity, reply) => drop(reply.send(self.state.hub.renew(id, &identity))),
             Request::Presence(tenant, reply) => drop(reply.send(self.state.hub.presence(&tenant))),
             Request::ChannelPresence(tenant, channel, reply) => {
                 drop(reply.send(self.state.hub.channel_presence(&tenant, &channel)));

@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 
 pub use opening::Wishes;
 use problem::Problem;
-use token::Tokens;
+use token::{Tokens, Verified};
 
 /// The position an answer is true at, on every answer that has one.
 pub const POSITION: HeaderName = HeaderName::from_static("tidings-position");
@@ -87,9 +87,9 @@ impl Http {
     ///
     /// # Errors
     /// When the address cannot be used.
-    pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
+    pub async fn bind(address: SocketAddr, tokens: impl Into<Arc<Tokens>>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let (tokens, mounted) = (Arc::new(tokens), Vec::new());
+        let (tokens, mounted) = (tokens.into(), Vec::new());
         Ok(Self { listener, tokens, action_base: None, mounted, stall_patience: STALL_PATIENCE })
     }
 
@@ -183,6 +183,17 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
 pub struct Caller(pub Identity);
 
 impl FromRequestParts<Context> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
+        Shown::from_request_parts(parts, context).await.map(|Shown(verified)| Self(verified.identity))
+    }
+}
+
+/// The same, for an answer that goes on for as long as it holds what they have shown.
+pub struct Shown(pub Verified);
+
+impl FromRequestParts<Context> for Shown {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {

@@ -13,11 +13,14 @@ use tidings_engine::hub::SubscriberId;
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::input::{self, FieldError};
 use tidings_engine::{
-    Channel, CloudEvent, Draft, Engine, Identity, NotificationId, Position, Publication, Subscriber, limits,
+    Channel, CloudEvent, Draft, Engine, Error, Identity, NotificationId, Position, Publication, Subscriber,
+    limits,
 };
+use tidings_http::Context;
 use tidings_http::problem::Problem;
+use tidings_http::token::{Tokens, Verified};
 
-use crate::message::{answer, error};
+use crate::message::{answer, error, moment};
 
 /// Bytes of a request's id, when it is text.
 const ID_BYTES: usize = 64;
@@ -25,7 +28,8 @@ const ID_BYTES: usize = 64;
 /// What runs a command, and for whom.
 struct Request {
     engine: Engine,
-    identity: Arc<Identity>,
+    tokens: Arc<Tokens>,
+    identity: Identity,
     subscriber: SubscriberId,
     /// Everything up to here was written to the connection.
     written: Position,
@@ -35,16 +39,30 @@ struct Request {
 type Fields = Map<String, Value>;
 type Outcome = Result<Value, Problem>;
 
+/// What a command came to.
+pub(crate) struct Answered {
+    /// The message that says so.
+    pub(crate) text: String,
+    /// The token that counts for the connection from now on, if another one was shown.
+    pub(crate) shown: Option<Verified>,
+}
+
+impl From<String> for Answered {
+    fn from(text: String) -> Self {
+        Self { text, shown: None }
+    }
+}
+
 /// Begins what a frame asks for. The future gives the answer; `None` when there is none to give.
 pub(crate) fn begin(
-    engine: Engine,
-    identity: Arc<Identity>,
+    context: &Context,
+    shown: Arc<Verified>,
     subscriber: &mut Subscriber,
     text: &str,
-) -> Option<BoxFuture<'static, String>> {
+) -> Option<BoxFuture<'static, Answered>> {
     let Frame { id, kind, fields } = match Frame::parse(text) {
         Ok(frame) => frame,
-        Err((id, problem)) => return Some(async move { error(&id, &problem) }.boxed()),
+        Err((id, problem)) => return Some(async move { error(&id, &problem).into() }.boxed()),
     };
     if kind == "ack" {
         // Free: no answer, unless one is asked for or something is wrong with it.
@@ -53,19 +71,33 @@ pub(crate) fn begin(
             Ok(position) => answer(&id, &json!({ "position": position })),
             Err(problem) => error(&id, &problem),
         };
-        return Some(std::future::ready(said).boxed());
+        return Some(std::future::ready(said.into()).boxed());
     }
     if id.is_null() {
         let problem = Problem::field("id", "expected a number or a text, which the answer will name");
-        return Some(async move { error(&id, &problem) }.boxed());
+        return Some(async move { error(&id, &problem).into() }.boxed());
     }
-    let request = Request { engine, identity, subscriber: subscriber.id(), written: subscriber.settle() };
+    let request = Request {
+        engine: context.engine.clone(),
+        tokens: context.tokens.clone(),
+        identity: shown.identity.clone(),
+        subscriber: subscriber.id(),
+        written: subscriber.settle(),
+    };
     let run = async move {
-        let engine = request.engine.clone();
-        match in_order(&engine, request.run(&kind, fields).await).await {
+        let (engine, mut shown) = (request.engine.clone(), None);
+        let outcome = match kind.as_str() {
+            "token" => request.token(fields).await.map(|(result, verified)| {
+                shown = Some(verified);
+                result
+            }),
+            _ => request.run(&kind, fields).await,
+        };
+        let text = match in_order(&engine, outcome).await {
             Ok(result) => answer(&id, &result),
             Err(problem) => error(&id, &problem),
-        }
+        };
+        Answered { text, shown }
     };
     Some(run.boxed())
 }
@@ -113,6 +145,12 @@ impl Frame {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    token: String,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,7 +224,7 @@ struct Inbox {
 }
 
 /// The commands there are, for the answer to one that is not.
-const COMMANDS: &str = "ack, ping, read, read-all, seen, clicked, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
+const COMMANDS: &str = "ack, ping, token, read, read-all, seen, clicked, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
                         join, leave, watch, unwatch, presence, publish";
 
 impl Request {
@@ -215,6 +253,21 @@ impl Request {
             "publish" => self.publish(fields).await,
             _ => Err(Problem::field("type", format!("expected one of {COMMANDS}"))),
         }
+    }
+
+    /// Lets the connection go on with another token of the same user. What it no longer permits ends.
+    async fn token(self, fields: Fields) -> Result<(Value, Verified), Problem> {
+        let NewToken { token } = parse(fields)?;
+        let verified = self.tokens.verify(&token)?;
+        let new = &verified.identity;
+        if (&new.tenant, &new.user) != (&self.identity.tenant, &self.identity.user) {
+            return Err(Error::Forbidden { needs: "a token of the same user and tenant".to_owned() }.into());
+        }
+        let watching = self.engine.renew(new, self.subscriber).await?;
+        let position = self.engine.log().head();
+        let result =
+            json!({ "position": position, "watching": watching, "expiresAt": moment(new.expires_at) });
+        Ok((result, verified))
     }
 
     async fn ping(self, fields: Fields) -> Outcome {

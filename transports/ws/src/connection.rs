@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
-use tidings_engine::{Cursor, Ended, Error, Identity, Subscriber};
-use tidings_http::token::expiry;
+use tidings_engine::{Cursor, Ended, Error, Subscriber};
+use tidings_http::token::{Tokens, Verified, expiry};
 use tidings_http::{Context, Wishes, some_moment};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::close::{self, Close};
-use crate::command;
+use crate::command::{self, Answered};
 use crate::message;
 use crate::socket::{Gone, Incoming, Socket};
 
@@ -21,11 +22,14 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(25);
 const SILENCE_MOST: Duration = Duration::from_secs(75);
 /// Clients that are sent away come back within this time, each at its own moment.
 const RETRY_WITHIN_MS: u64 = 5_000;
+/// How many seconds before its token ends a client is told, so that it can show another one.
+const WARNED_BEFORE: i64 = 60;
 
 /// A connection of somebody.
 pub(crate) struct Connection {
     context: Context,
-    identity: Arc<Identity>,
+    /// Whose it is, and by which token; a newer one takes its place.
+    shown: watch::Sender<Arc<Verified>>,
     subscriber: Subscriber,
 }
 
@@ -45,15 +49,16 @@ impl From<Gone> for End {
 
 impl Connection {
     /// Subscribes to what concerns the identity's user.
-    pub(crate) async fn open(context: &Context, identity: Identity, wishes: Wishes) -> Result<Self, Close> {
-        let subscriber =
-            context.engine.subscribe(&identity, wishes.opening("ws")).await.map_err(|error| match error {
+    pub(crate) async fn open(context: &Context, shown: Verified, wishes: Wishes) -> Result<Self, Close> {
+        let subscriber = context.engine.subscribe(&shown.identity, wishes.opening("ws")).await.map_err(
+            |error| match error {
                 Error::Forbidden { .. } => close::FORBIDDEN,
                 Error::Stopping => close::STOPPING,
                 Error::InsufficientStorage => close::NO_ROOM,
                 _ => close::INTERNAL,
-            })?;
-        Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber })
+            },
+        )?;
+        Ok(Self { context: context.clone(), shown: watch::Sender::new(Arc::new(shown)), subscriber })
     }
 
     /// Serves the connection until it ends.
@@ -66,27 +71,28 @@ impl Connection {
 
     async fn serve(&mut self, socket: &mut Socket) -> End {
         let shutdown = self.context.shutdown.clone();
-        let expiry = expiry(self.identity.expires_at);
+        let ended = ended(self.context.tokens.clone(), self.shown.subscribe());
         // Beside everything else, so that neither waits for a client that is slow to take what is written.
         tokio::select! {
             conversed = self.converse(socket) => match conversed {
                 Ok(never) => match never {},
                 Err(end) => end,
             },
-            () = expiry => End::Close(close::UNAUTHORIZED),
+            () = ended => End::Close(close::UNAUTHORIZED),
             () = shutdown.cancelled() => End::Close(close::STOPPING),
         }
     }
 
     async fn converse(&mut self, socket: &mut Socket) -> Result<std::convert::Infallible, End> {
         socket
-            .write(message::hello(&self.identity, self.subscriber.hello(), HEARTBEAT_EVERY.as_secs()))
+            .write(message::hello(&self.identity(), self.subscriber.hello(), HEARTBEAT_EVERY.as_secs()))
             .await?;
+        let mut ending = std::pin::pin!(ending(self.shown.subscribe()));
         let encoding = self.context.engine.json().clone();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
         let mut heard = Instant::now();
         // One command at a time: while it runs, nothing is read, and deliveries go on.
-        let mut running: Option<BoxFuture<'static, String>> = None;
+        let mut running: Option<BoxFuture<'static, Answered>> = None;
         loop {
             tokio::select! {
                 parcel = self.subscriber.next() => {
@@ -96,12 +102,15 @@ impl Connection {
                 }
                 answer = finished(&mut running), if running.is_some() => {
                     running = None;
+                    if let Some(shown) = answer.shown {
+                        self.shown.send_replace(Arc::new(shown));
+                    }
                     // An answer comes after everything that it may have seen.
                     while let Some(parcel) = self.subscriber.try_next() {
                         socket.write_parcel(&parcel, &encoding).await?;
                         self.subscriber.sent(&parcel);
                     }
-                    socket.write(answer).await?;
+                    socket.write(answer.text).await?;
                 }
                 incoming = socket.read(), if running.is_none() => {
                     heard = Instant::now();
@@ -111,6 +120,10 @@ impl Connection {
                         Incoming::Broken(close) => return Err(End::Close(close)),
                         Incoming::Closed => return Err(End::Gone),
                     }
+                }
+                expires_at = &mut ending => {
+                    socket.write(message::expiring(expires_at)).await?;
+                    ending.set(self::ending(self.shown.subscribe()));
                 }
                 _ = heartbeat.tick() => {
                     if heard.elapsed() > SILENCE_MOST {
@@ -123,14 +136,43 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, text: &Utf8Bytes) -> Option<BoxFuture<'static, String>> {
-        let (engine, identity) = (self.context.engine.clone(), self.identity.clone());
-        command::begin(engine, identity, &mut self.subscriber, text.as_str())
+    fn identity(&self) -> tidings_engine::Identity {
+        self.shown.borrow().identity.clone()
+    }
+
+    fn begin(&mut self, text: &Utf8Bytes) -> Option<BoxFuture<'static, Answered>> {
+        let shown = self.shown.borrow().clone();
+        command::begin(&self.context, shown, &mut self.subscriber, text.as_str())
+    }
+}
+
+/// Waits until the last token that was shown does not hold any more.
+async fn ended(tokens: Arc<Tokens>, mut shown: watch::Receiver<Arc<Verified>>) {
+    loop {
+        let last = shown.borrow_and_update().clone();
+        tokio::select! {
+            () = tokens.ended(&last) => return,
+            Ok(()) = shown.changed() => {}
+        }
+    }
+}
+
+/// Waits until the last token that was shown ends soon, and says when. Who comes with one that does is not told: the hello
+/// has said it.
+async fn ending(mut shown: watch::Receiver<Arc<Verified>>) -> i64 {
+    loop {
+        let expires_at = shown.borrow_and_update().identity.expires_at;
+        let warned_at = expires_at.saturating_sub(WARNED_BEFORE);
+        let is_soon = jiff::Timestamp::now().as_second() >= warned_at;
+        tokio::select! {
+            changed = shown.changed() => if changed.is_err() { std::future::pending().await },
+            () = expiry(warned_at), if !is_soon => return expires_at,
+        }
     }
 }
 
 /// The answer of the command that runs; while there is none, it never comes.
-async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
+async fn finished(running: &mut Option<BoxFuture<'static, Answered>>) -> Answered {
     match running {
         Some(command) => command.await,
         None => std::future::pending().await,

@@ -8,8 +8,9 @@ use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tidings_engine::{Channel, Cursor, DeviceName, Identity, input, limits};
+use tidings_engine::{Channel, Cursor, DeviceName, input, limits};
 use tidings_http::problem::Problem;
+use tidings_http::token::Verified;
 use tidings_http::{Context, Wishes, bearer};
 
 use crate::FRAME_BYTES;
@@ -40,8 +41,8 @@ pub(crate) async fn upgrade(
         Err(problem) => return problem.into_response(),
     };
     let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
-    let identity = match token.map(|token| context.tokens.verify(&token)).transpose() {
-        Ok(identity) => identity,
+    let shown = match token.map(|token| context.tokens.verify(&token)).transpose() {
+        Ok(shown) => shown,
         Err(problem) => return problem.into_response(),
     };
     upgrade
@@ -52,21 +53,21 @@ pub(crate) async fn upgrade(
         .max_frame_size(FRAME_BYTES)
         .on_upgrade(move |socket| {
             let connections = context.connections.clone();
-            connections.track_future(serve(context, identity, wishes, socket))
+            connections.track_future(serve(context, shown, wishes, socket))
         })
 }
 
-async fn serve(context: Context, identity: Option<Identity>, mut wishes: Wishes, socket: WebSocket) {
+async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, socket: WebSocket) {
     let mut socket = Socket::new(socket);
-    let identity = match identity {
-        Some(identity) => Ok(identity),
+    let shown = match shown {
+        Some(shown) => Ok(shown),
         None => tokio::select! {
             () = context.shutdown.cancelled() => Err(close::STOPPING),
-            identity = in_first_frame(&context, &mut wishes, &mut socket) => identity,
+            shown = in_first_frame(&context, &mut wishes, &mut socket) => shown,
         },
     };
-    let connected = match identity {
-        Ok(identity) => Connection::open(&context, identity, wishes).await,
+    let connected = match shown {
+        Ok(shown) => Connection::open(&context, shown, wishes).await,
         Err(close) => Err(close),
     };
     match connected {
@@ -93,7 +94,7 @@ async fn in_first_frame(
     context: &Context,
     wishes: &mut Wishes,
     socket: &mut Socket,
-) -> Result<Identity, Close> {
+) -> Result<Verified, Close> {
     let first = async {
         loop {
             match socket.read().await {
