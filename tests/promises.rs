@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod changes;
+mod channels;
 mod check;
 mod clicks;
 mod command_line;

@@ -26,7 +26,9 @@ use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{Device, SECRET, World, in_time, person, token};
-use attacks::{AUDIENCE, ISSUER, TENANT, but, header, now, sound};
+use attacks::{AUDIENCE, ISSUER, TENANT, but, header, sound};
+
+pub use attacks::now;
 use forge::{ALGORITHMS, Keys, file};
 
 /// The settings of a server that knows three issuers: one with a key of each kind, one of another tenant, and one of old
@@ -364,6 +366,11 @@ async fn keys_overlap_while_they_change_and_one_that_is_gone_lets_nobody_stay() 
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(staying.ask(json!({ "type": "ping" })).await["position"].is_u64());
     assert_eq!(world.get("/v1/counts", &by_new).await["unread"], 0);
+}
+
+/// A token of the server's own with these very claims.
+pub fn by_own_secret(claims: &Value) -> String {
+    forge::by_secret(SECRET.as_bytes(), &json!({ "alg": "HS256" }), claims)
 }
 
 fn grant(roles: &[&str], channels: &[&str], scopes: &[&str]) -> Grant {

@@ -3,6 +3,7 @@
 //! `config/tidings.toml` documents every setting with its default. Nothing here is read twice or used: this crate only
 //! says what the settings are.
 
+mod channels;
 mod issuer;
 mod token;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use channels::{ChannelAction, ChannelRule};
 pub use issuer::{IssuerSettings, KeyAlgorithm, KeySettings, KeySource};
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
@@ -33,6 +35,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Who may come in.
     pub token: TokenSettings,
+    /// Who may do what with which channels, beside what tokens say.
+    pub channels: Vec<ChannelRule>,
     /// The settings of each plugin, by its name. A plugin that is not named is not used.
     pub plugins: toml::Table,
 }
@@ -47,6 +51,7 @@ impl Default for Settings {
             delivery: DeliverySettings::default(),
             log: LogSettings::default(),
             token: TokenSettings::default(),
+            channels: Vec::new(),
             plugins: toml::Table::new(),
         }
     }
@@ -196,6 +201,8 @@ pub fn load(
     settings.log.check()?;
     settings.token.check()?;
     settings.delivery.check()?;
+    channels::check(&settings.channels)
+        .map_err(|expected| ConfigError::Value { key: "channels", expected })?;
     Ok(settings)
 }
 
@@ -279,6 +286,14 @@ mod tests {
             (
                 "[[token.issuers]]\nname = 'shop'\nkeys = [{ pem-file = 'x', algorithm = 'none' }]",
                 vec!["line 3", "unknown variant `none`", "EdDSA"],
+            ),
+            (
+                "[[channels]]\npattern = 'topic:*'\nallow = ['join']",
+                vec!["channels", "[0]", "for is missing"],
+            ),
+            (
+                "[[channels]]\npattern = 'topic:*'\nallow = ['see']\nfor = ['users']",
+                vec!["line 3", "unknown variant `see`", "watch"],
             ),
             ("[log]\nlevel = 'loud'", vec!["log.level", "loud", "expected a level"]),
             ("[log]\nformat = 'xml'", vec!["line 2", "unknown variant `xml`", "human"]),

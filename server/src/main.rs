@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod rebuild;
 mod retract;
+mod rules;
 mod scheduled;
 mod secret;
 mod serve;

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::say;
-use crate::{logging, secret};
+use crate::{logging, rules, secret};
 
 /// How long the engine may take to write what it has accepted, once it was told to stop.
 const END_PATIENCE: Duration = Duration::from_secs(20);
@@ -99,15 +99,17 @@ impl Server {
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let secret = secret::load_or_generate(settings)?;
-        let tokens = Tokens::new(&settings.token, &secret)?;
+        let tokens = Arc::new(Tokens::new(&settings.token, &secret)?);
         // The address first: a port that is taken is the most likely mistake, and the quickest to find.
-        let http = Http::bind(settings.listen, tokens).await;
+        let http = Http::bind(settings.listen, tokens.clone()).await;
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
+        options.rules = rules::rules(settings)?;
+        tokens.keep_claims(options.rules.claims());
         options.reserve_bytes = settings.reserve_bytes;
         if !settings.delivery.progress {
             options.progress_every = None;

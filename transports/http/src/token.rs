@@ -44,6 +44,8 @@ pub struct KeyError {
 /// Verifies tokens.
 pub struct Tokens {
     keyring: RwLock<Arc<Keyring>>,
+    /// Claims that are kept beside those that every identity has.
+    kept: RwLock<Arc<[String]>>,
     /// Told when what was shown before may not hold any more.
     changed: watch::Sender<()>,
 }
@@ -63,7 +65,12 @@ impl Tokens {
     /// When the secret is too easy to guess, or a key cannot be read or used.
     pub fn new(settings: &TokenSettings, secret: &[u8]) -> Result<Self, KeyError> {
         let keyring = RwLock::new(Arc::new(Keyring::load(settings, secret)?));
-        Ok(Self { keyring, changed: watch::Sender::new(()) })
+        Ok(Self { keyring, kept: RwLock::default(), changed: watch::Sender::new(()) })
+    }
+
+    /// Keeps these claims of tokens that are shown from now on, for the engine's rules to look at.
+    pub fn keep_claims(&self, names: Vec<String>) {
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = names.into();
     }
 
     /// Reads the files of keys again, and goes by these settings from now on: what a key that is gone has verified ends,
@@ -117,7 +124,9 @@ impl Tokens {
         let decoded = jsonwebtoken::decode::<Claims>(token, &verifier.key.decoding, &verifier.validation);
         let decoded = decoded.map_err(|error| of_issuer(error.to_string()))?;
         let (leeway, now) = (verifier.validation.leeway, jsonwebtoken::get_current_timestamp());
-        let reading = Reading { names: &issuer.claims, tenant: issuer.tenant.as_ref(), leeway, now };
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (names, tenant) = (&issuer.claims, issuer.tenant.as_ref());
+        let reading = Reading { names, kept: &kept, tenant, leeway, now };
         let identity = reading.identity(&decoded.claims).map_err(of_issuer)?;
         Ok(Verified { identity, by: verifier.print })
     }

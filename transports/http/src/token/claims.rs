@@ -11,6 +11,9 @@ use tidings_engine::{Identity, Role, SessionId, Tenant, UserId, limits};
 /// The last second of the year 9999 (RFC 3339 goes no further): what is later is no time, but a mistake.
 const LAST_SECOND: i64 = 253_402_300_799;
 
+/// Values of a claim that are kept at most: each is tried where a rule names the claim.
+const VALUES_PER_CLAIM: usize = 64;
+
 /// The claims of a token. No name comes twice: who reads the first and who reads the last would see different tokens.
 #[derive(Clone, Debug)]
 pub(super) struct Claims(pub(super) Map<String, Value>);
@@ -43,6 +46,8 @@ impl<'de> Deserialize<'de> for Claims {
 pub(super) struct Reading<'a> {
     /// Which claims say what.
     pub(super) names: &'a ClaimNames,
+    /// Which other claims are kept.
+    pub(super) kept: &'a [String],
     /// The tenant of all tokens of this issuer, if it has one.
     pub(super) tenant: Option<&'a Tenant>,
     /// How far clocks may be apart, in seconds.
@@ -86,7 +91,9 @@ impl Reading<'_> {
             roles: roles.iter().filter_map(|role| role.parse::<Role>().ok()).collect(),
             session,
             channels: channels.iter().map(|text| parse(&names.channels, text)).collect::<Result<_, _>>()?,
+            publish_to: Vec::new(),
             scopes: Scopes { publish: scopes.contains(&"publish"), admin: scopes.contains(&"admin") },
+            claims: self.kept.iter().map(|name| (name.clone(), values_of(find(name)))).collect(),
             issued_at,
             expires_at,
         })
@@ -137,6 +144,16 @@ fn texts_of(claim: &str, value: &Value) -> Result<Vec<String>, String> {
     match value {
         Value::Array(values) => values.iter().map(|value| text_of(claim, value)).collect(),
         one => Ok(vec![text_of(claim, one)?]),
+    }
+}
+
+/// The texts and whole numbers of a claim that only the operator knows. What else it holds says nothing.
+fn values_of(value: Option<&Value>) -> Vec<String> {
+    let of = |value: &Value| text_of("", value).ok();
+    match value {
+        None => Vec::new(),
+        Some(Value::Array(values)) => values.iter().filter_map(of).take(VALUES_PER_CLAIM).collect(),
+        Some(one) => of(one).into_iter().collect(),
     }
 }
 
