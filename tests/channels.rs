@@ -53,8 +53,11 @@ fn says(mut claims: Value) -> String {
     by_own_secret(&claims)
 }
 
+/// Who it is, what they show, and what they may do with channels.
+type Somebody = (&'static str, String, Vec<(&'static str, &'static str)>);
+
 /// What everybody may do: `j`oin, `w`atch, `r`ead and `p`ublish.
-fn expected() -> Vec<(&'static str, String, Vec<(&'static str, &'static str)>)> {
+fn expected() -> Vec<Somebody> {
     vec![
         (
             "a user with teams",

@@ -16,6 +16,7 @@ mod failures;
 mod full_disk;
 mod histories;
 mod http;
+mod keys;
 mod live;
 mod load;
 mod power;

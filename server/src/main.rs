@@ -10,6 +10,7 @@ mod demo;
 mod duration;
 mod explain;
 mod inbox;
+mod key;
 mod logging;
 mod output;
 mod progress;
@@ -67,6 +68,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(args) => explain::run(&settings, args).await,
         Command::Stats(args) => stats::run(&settings, args).await,
         Command::Token(args) => token::run(&settings, args),
+        Command::Key { command } => key::run(&settings, command),
         Command::Rebuild(args) => rebuild::run(&settings, args).await,
         Command::Check => check::run(&settings).await,
         Command::Backup(args) => backup::back_up(&settings, args).await,

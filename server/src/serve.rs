@@ -99,7 +99,7 @@ impl Server {
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let secret = secret::load_or_generate(settings)?;
-        let tokens = Arc::new(Tokens::new(&settings.token, &secret)?);
+        let tokens = Arc::new(Tokens::new(&settings.token, &secret)?.with_keys(&settings.data_dir)?);
         // The address first: a port that is taken is the most likely mistake, and the quickest to find.
         let http = Http::bind(settings.listen, tokens.clone()).await;
         let http =

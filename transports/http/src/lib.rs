@@ -4,6 +4,7 @@
 //! turns requests into the engine's commands and queries; it decides nothing about what somebody may do.
 
 mod admin;
+pub mod api_key;
 mod body;
 mod change;
 mod channels;
@@ -144,8 +145,10 @@ impl Transport for Http {
         };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let router = mounted.fold(router(context.clone()), Router::merge);
+        let following = context.tokens.clone().follow_keys(shutdown.clone());
         async move {
-            server::serve(listener, router, connections, shutdown, stall_patience).await;
+            let serving = server::serve(listener, router, connections, shutdown, stall_patience);
+            tokio::join!(serving, following);
             Ok(())
         }
         .boxed()

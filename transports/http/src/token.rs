@@ -8,6 +8,7 @@ mod key;
 mod keyring;
 mod mint;
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +17,9 @@ use serde::Deserialize;
 use tidings_config::TokenSettings;
 use tidings_engine::Identity;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::api_key::{self, ApiKeys, KeyFileError};
 use crate::click::Links;
 use crate::problem::Problem;
 use claims::{Claims, Reading};
@@ -29,6 +32,10 @@ pub use mint::{Grant, MintError, mint};
 const TOKEN_BYTES: usize = 8 * 1024;
 /// A clock may be set: however long a token lasts, it is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// How often it is looked whether keys of services have changed: a revocation counts after twice as long at most.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// After how many of these it is noted when keys were last used.
+const USES_EVERY: u64 = 60;
 /// What a token may say it is (RFC 9068, 2.1). One that is for something else, such as a logout, says so, and is not for
 /// coming in (RFC 8725, 3.11).
 const TYPES: [&str; 2] = ["JWT", "at+jwt"];
@@ -46,6 +53,7 @@ pub struct Tokens {
     keyring: RwLock<Arc<Keyring>>,
     /// Claims that are kept beside those that every identity has.
     kept: RwLock<Arc<[String]>>,
+    keys: ApiKeys,
     /// Told when what was shown before may not hold any more.
     changed: watch::Sender<()>,
 }
@@ -55,7 +63,16 @@ pub struct Tokens {
 pub struct Verified {
     /// Who.
     pub identity: Identity,
-    by: Print,
+    by: Proof,
+}
+
+/// What let somebody in.
+#[derive(Clone, Debug)]
+enum Proof {
+    /// A token, by the key that verified it.
+    Token(Print),
+    /// A key of a service, by its id.
+    Key(Arc<str>),
 }
 
 impl Tokens {
@@ -65,7 +82,36 @@ impl Tokens {
     /// When the secret is too easy to guess, or a key cannot be read or used.
     pub fn new(settings: &TokenSettings, secret: &[u8]) -> Result<Self, KeyError> {
         let keyring = RwLock::new(Arc::new(Keyring::load(settings, secret)?));
-        Ok(Self { keyring, kept: RwLock::default(), changed: watch::Sender::new(()) })
+        let (kept, keys) = (RwLock::default(), ApiKeys::default());
+        Ok(Self { keyring, kept, keys, changed: watch::Sender::new(()) })
+    }
+
+    /// Takes keys of services, too, which are kept in a data directory.
+    ///
+    /// # Errors
+    /// When there is a file of keys that cannot be read.
+    pub fn with_keys(self, data: &Path) -> Result<Self, KeyFileError> {
+        Ok(Self { keys: ApiKeys::open(data)?, ..self })
+    }
+
+    /// Looks every second whether keys of services were made or revoked, and notes when they were last used.
+    pub(crate) async fn follow_keys(self: Arc<Self>, shutdown: CancellationToken) {
+        for second in 1_u64.. {
+            let is_over = tokio::time::timeout(KEYS_EVERY, shutdown.cancelled()).await.is_ok();
+            let tokens = self.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                if is_over || second.is_multiple_of(USES_EVERY) {
+                    tokens.keys.note_uses();
+                }
+                tokens.keys.refresh()
+            });
+            if looked.await.is_ok_and(|changed| changed) {
+                self.changed.send_replace(());
+            }
+            if is_over {
+                return;
+            }
+        }
     }
 
     /// Keeps these claims of tokens that are shown from now on, for the engine's rules to look at.
@@ -113,6 +159,10 @@ impl Tokens {
         if token.len() > TOKEN_BYTES {
             return Err(format!("the token has more than {TOKEN_BYTES} bytes"));
         }
+        if token.starts_with(api_key::PREFIX) {
+            let (identity, id) = self.keys.verify(token)?;
+            return Ok(Verified { identity, by: Proof::Key(id) });
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|error| error.to_string())?;
         check_header(&header)?;
         // Only to know with whose key to look; what it says is believed once the signature is verified.
@@ -128,13 +178,20 @@ impl Tokens {
         let (names, tenant) = (&issuer.claims, issuer.tenant.as_ref());
         let reading = Reading { names, kept: &kept, tenant, leeway, now };
         let identity = reading.identity(&decoded.claims).map_err(of_issuer)?;
-        Ok(Verified { identity, by: verifier.print })
+        Ok(Verified { identity, by: Proof::Token(verifier.print) })
     }
 
-    /// Waits until what was shown does not hold any more: the token has ended, or its key is gone.
+    fn holds(&self, proof: &Proof) -> bool {
+        match proof {
+            Proof::Token(print) => self.keyring().has(print),
+            Proof::Key(id) => self.keys.has(id),
+        }
+    }
+
+    /// Waits until what was shown does not hold any more: it has ended, was revoked, or its key is gone.
     pub async fn ended(&self, shown: &Verified) {
         let mut changed = self.changed.subscribe();
-        while self.keyring().has(&shown.by) {
+        while self.holds(&shown.by) {
             tokio::select! {
                 () = expiry(shown.identity.expires_at) => return,
                 _ = changed.changed() => {}
