@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod changes;
+mod channels;
 mod check;
 mod clicks;
 mod command_line;
@@ -16,6 +17,7 @@ mod failures;
 mod full_disk;
 mod histories;
 mod http;
+mod keys;
 mod limits;
 mod live;
 mod load;
@@ -32,5 +34,6 @@ mod sse;
 mod stats;
 mod timers;
 mod tls;
+mod tokens;
 mod websocket;
 mod world;

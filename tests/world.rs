@@ -161,6 +161,11 @@ impl World {
         in_time("the server's end", server.wait()).await.expect("it ends")
     }
 
+    /// Talks to a server in this process instead of one of its own.
+    pub fn serve_from(&mut self, address: std::net::SocketAddr) {
+        self.address = address.to_string();
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }

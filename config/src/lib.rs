@@ -4,9 +4,11 @@
 //! Everything that is wrong is found at once, with its place. Nothing is used here: this crate only says what the settings
 //! are.
 
+mod channels;
 mod cors;
 pub mod documentation;
 mod faults;
+mod issuer;
 mod limits;
 mod load;
 mod nearest;
@@ -22,7 +24,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use channels::{ChannelAction, ChannelRule};
 pub use cors::{ANY_ORIGIN, CorsSettings};
+pub use issuer::{IssuerSettings, KeyAlgorithm, KeySettings, KeySource};
 pub use limits::{LimitSettings, Rate};
 pub use load::{Flag, Loaded, PluginSettings, Sources, load};
 pub use problem::{ConfigError, Findings, Problem, Source};
@@ -56,6 +60,8 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// Who may come in.
     pub token: TokenSettings,
+    /// Who may do what with which channels, beside what tokens say.
+    pub channels: Vec<ChannelRule>,
     /// The settings of each plugin, by its name. A plugin that is not named is not used.
     pub plugins: toml::Table,
 }
@@ -74,6 +80,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             tls: TlsSettings::default(),
             token: TokenSettings::default(),
+            channels: Vec::new(),
             plugins: toml::Table::new(),
         }
     }
@@ -88,6 +95,7 @@ impl Settings {
         self.cors.check(findings);
         self.limits.check(findings);
         self.tls.check(findings);
+        channels::check(&self.channels, findings);
     }
 }
 

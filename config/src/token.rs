@@ -1,10 +1,11 @@
-//! The settings of tokens: with which key they are verified, and which claims say what.
+//! The settings of tokens: whose are accepted, with which keys they are verified, and which claims say what.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use crate::Findings;
+use crate::issuer::{self, IssuerSettings};
 
 /// Bytes of a secret at least: as many as the hash of HS256 has (RFC 7518, 3.2).
 pub const SECRET_BYTES_LEAST: usize = 32;
@@ -27,12 +28,15 @@ pub struct TokenSettings {
     pub leeway_seconds: u64,
     /// Which claims say what.
     pub claims: ClaimNames,
+    /// Who else makes tokens, each with keys of their own.
+    pub issuers: Vec<IssuerSettings>,
 }
 
 impl Default for TokenSettings {
     fn default() -> Self {
         let (secret, secret_file, issuer, audience) = (None, None, None, None);
-        Self { secret, secret_file, issuer, audience, leeway_seconds: 5, claims: ClaimNames::default() }
+        let (claims, issuers) = (ClaimNames::default(), Vec::new());
+        Self { secret, secret_file, issuer, audience, leeway_seconds: 5, claims, issuers }
     }
 }
 
@@ -46,6 +50,7 @@ impl std::fmt::Debug for TokenSettings {
             .field("audience", &self.audience)
             .field("leeway_seconds", &self.leeway_seconds)
             .field("claims", &self.claims)
+            .field("issuers", &self.issuers)
             .finish()
     }
 }
@@ -90,11 +95,10 @@ impl TokenSettings {
         if self.secret.is_some() && self.secret_file.is_some() {
             findings.wrong("token.secret-file", "expected none beside token.secret");
         }
-        if let Some(secret) = &self.secret
-            && secret.len() < SECRET_BYTES_LEAST
-        {
+        if let Some(secret) = self.secret.as_ref().filter(|secret| secret.len() < SECRET_BYTES_LEAST) {
             let expected = format!("expected at least {SECRET_BYTES_LEAST} bytes, got {}", secret.len());
             findings.wrong("token.secret", expected);
         }
+        issuer::check(&self.issuers, findings);
     }
 }

@@ -155,6 +155,27 @@ fn each_mistake_in_a_file_is_said_with_its_place_and_what_was_meant() {
             "[tls]\nkey = 'a.pem'",
             "2:7: tls.key: expected tls.certificate, the file of its certificate, beside it",
         ),
+        (
+            "[[token.issuers]]\nname = 'a b'\nkeys = [{ pem-file = 'x' }]",
+            "2:8: token.issuers[0].name: expected a name of 1 to 64 of a-z A-Z 0-9 _ -, got \"a b\"",
+        ),
+        ("[[token.issuers]]\nname = 'shop'", "1:1: token.issuers[0]: expected at least one of keys in it"),
+        (
+            "[[token.issuers]]\nname = 'shop'\nkeys = [{ kid = '1' }]",
+            "3:9: token.issuers[0].keys[0]: expected exactly one of secret, secret-file, pem-file and jwks-file",
+        ),
+        (
+            "[[token.issuers]]\nname = 'shop'\nkeys = [{ secret = 'too short' }]",
+            "3:9: token.issuers[0].keys[0]: expected a secret of at least 32 bytes, or allow-weak-secret = true, got 9",
+        ),
+        (
+            "[[token.issuers]]\nname = 'shop'\nkeys = [{ jwks-file = 'x', kid = '1' }]",
+            "3:9: token.issuers[0].keys[0]: expected no kid beside jwks-file: the keys in it have their own",
+        ),
+        (
+            "[[channels]]\npattern = 'topic:*'\nallow = ['join']",
+            "1:1: channels[0]: expected a key for in it, not empty",
+        ),
         // Plugins.
         ("[plugins.greter]", "1:10: plugins.greter: there is no such key; did you mean plugins.greeter?"),
         ("[plugins.x]", "1:10: plugins.x: there is no such key; expected \"greeter\""),

@@ -1,14 +1,23 @@
 //! Who somebody is, and what they may do. Decided here, on every action, for all transports alike; fails closed.
 //!
-//! An [`Identity`] is what a verified token said. Verifying tokens is the transports' business.
+//! An [`Identity`] is what a verified token said. Verifying tokens is the transports' business. What it may do with a
+//! channel follows from who it is, from what its token permits, and from the operator's [`Rules`]; they only add up.
 
+mod rules;
+mod template;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::audience::Audience;
 use crate::error::Error;
 use crate::names::{Channel, NameError, Publisher, Role, SessionId, Tenant, UserId, UserKey};
+
+pub use rules::{Action, Rule, Rules, Who};
+pub use template::Template;
 
 /// What a token allows beyond one's own inbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +48,7 @@ impl Scope {
     }
 }
 
-/// Channels a token allows its holder to join or watch: a channel, or a beginning followed by `*`.
+/// Channels a token names, to join and watch or to publish to: a channel, or a beginning followed by `*`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ChannelPattern(String);
@@ -96,8 +105,12 @@ pub struct Identity {
     pub session: Option<SessionId>,
     /// Channels they may join and watch by themselves.
     pub channels: Vec<ChannelPattern>,
+    /// Channels to which they may publish without the scope for all of them; `user:ID` is a user.
+    pub publish_to: Vec<ChannelPattern>,
     /// What else they may do.
     pub scopes: Scopes,
+    /// What else the token says: the claims that the operator's rules look at, each with its values.
+    pub claims: BTreeMap<String, Vec<String>>,
     /// When the token was issued, in seconds since 1970.
     pub issued_at: Option<i64>,
     /// When it ends, in seconds since 1970, with what clocks may be apart.
@@ -114,7 +127,9 @@ impl Identity {
             roles: Vec::new(),
             session: None,
             channels: Vec::new(),
+            publish_to: Vec::new(),
             scopes: Scopes { publish: true, admin: true },
+            claims: BTreeMap::new(),
             issued_at: None,
             expires_at: i64::MAX,
         }
@@ -141,14 +156,17 @@ impl Identity {
     /// # Errors
     /// [`Error::Forbidden`].
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
-        let granted = match scope {
-            Scope::Publish => self.scopes.publish,
-            Scope::Admin => self.scopes.admin,
-        };
-        if granted {
+        if self.has(scope) {
             Ok(())
         } else {
             Err(Error::Forbidden { needs: format!("the scope `{}`", scope.as_str()) })
+        }
+    }
+
+    fn has(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Publish => self.scopes.publish,
+            Scope::Admin => self.scopes.admin,
         }
     }
 
@@ -156,20 +174,20 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::Forbidden`].
-    pub fn require_join(&self, channel: &Channel) -> Result<(), Error> {
+    pub fn require_join(&self, rules: &Rules, channel: &Channel) -> Result<(), Error> {
         if channel.is_reserved() {
             let needs =
                 format!("nothing: membership of `{channel}` follows from the token, not from a command");
             return Err(Error::Forbidden { needs });
         }
-        self.require_pattern(channel)
+        self.require_pattern(rules, Action::Join, channel)
     }
 
     /// Passes when this identity may see a channel live.
     ///
     /// # Errors
     /// [`Error::Forbidden`].
-    pub fn require_watch(&self, channel: &Channel) -> Result<(), Error> {
+    pub fn require_watch(&self, rules: &Rules, channel: &Channel) -> Result<(), Error> {
         let own_session =
             self.session.as_ref().is_some_and(|session| Channel::of_session(session) == *channel);
         if own_session || self.claimed_channels().any(|own| own == *channel) {
@@ -179,14 +197,65 @@ impl Identity {
             // One's own notifications come anyway; nobody else's may be watched, whatever a pattern says.
             return Err(Error::Forbidden { needs: "a channel that is not a user's own".to_owned() });
         }
-        self.require_pattern(channel)
+        self.require_pattern(rules, Action::Watch, channel)
     }
 
-    fn require_pattern(&self, channel: &Channel) -> Result<(), Error> {
-        if self.channels.iter().any(|pattern| pattern.matches(channel)) {
+    fn require_pattern(&self, rules: &Rules, action: Action, channel: &Channel) -> Result<(), Error> {
+        let by_token = self.channels.iter().any(|pattern| pattern.matches(channel));
+        if by_token || rules.permit(self, action, channel) {
             return Ok(());
         }
-        Err(Error::Forbidden { needs: format!("a token that permits the channel `{channel}`") })
+        let action = action.as_str();
+        Err(Error::Forbidden {
+            needs: format!("a token that permits the channel `{channel}`, or a rule to {action} it"),
+        })
+    }
+
+    /// Passes when this identity may see who is in a channel, whether it is in it or not.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub fn require_read(&self, rules: &Rules, channel: &Channel) -> Result<(), Error> {
+        if self.scopes.admin || rules.permit(self, Action::Read, channel) {
+            return Ok(());
+        }
+        Err(Error::Forbidden { needs: format!("the scope `admin`, or a rule to read `{channel}`") })
+    }
+
+    /// Passes when this identity may publish something to somebody, whatever and whoever that is.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub fn require_publish(&self, rules: &Rules) -> Result<(), Error> {
+        if self.scopes.publish || !self.publish_to.is_empty() || rules.speak_of(self, Action::Publish) {
+            return Ok(());
+        }
+        self.require(Scope::Publish)
+    }
+
+    /// Passes when this identity may publish to an audience: to each of its channels and users.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], with the first to whom it may not.
+    pub fn require_publish_to(&self, rules: &Rules, audience: &Audience) -> Result<(), Error> {
+        if self.scopes.publish {
+            return Ok(());
+        }
+        let may = |channel: &Channel| {
+            self.publish_to.iter().any(|pattern| pattern.matches(channel))
+                || rules.permit(self, Action::Publish, channel)
+        };
+        let mut channels =
+            audience.users.iter().map(Channel::of_user).chain(audience.channels.iter().cloned());
+        match channels.find(|channel| !may(channel)) {
+            None => Ok(()),
+            Some(channel) => {
+                let needs = format!(
+                    "the scope `publish`, or a token or a rule that permits to publish to `{channel}`"
+                );
+                Err(Error::Forbidden { needs })
+            }
+        }
     }
 
     /// The channels that the roles make the holder a member of.
@@ -205,6 +274,12 @@ impl Identity {
             return Ok(());
         }
         Err(Error::Forbidden { needs: "the scope `admin`, or to have published it".to_owned() })
+    }
+
+    /// Under whose name something is published that says where it comes from. Only who may publish to everybody is
+    /// believed: another could take the keys of a service.
+    pub(crate) fn publisher_of(&self, source: Option<Publisher>) -> Publisher {
+        source.filter(|_| self.scopes.publish).unwrap_or_else(|| self.publisher())
     }
 
     /// Under whose name idempotency keys are kept.
@@ -251,8 +326,9 @@ mod tests {
             ("everyone", false, false),
             ("other:x", false, false),
         ] {
-            assert_eq!(ada.require_watch(&channel(text)).is_ok(), may_watch, "watch {text}");
-            assert_eq!(ada.require_join(&channel(text)).is_ok(), may_join, "join {text}");
+            let none = Rules::default();
+            assert_eq!(ada.require_watch(&none, &channel(text)).is_ok(), may_watch, "watch {text}");
+            assert_eq!(ada.require_join(&none, &channel(text)).is_ok(), may_join, "join {text}");
         }
         assert!(ada.require(Scope::Publish).is_err());
         assert!(ada.require(Scope::Admin).is_err());

@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Identity;
+use crate::access::{Identity, Rules};
 use crate::clock::{Clock, SystemClock};
 use crate::deliveries::{DeliveriesError, DeliveryView, Reports};
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
@@ -57,6 +57,8 @@ pub struct Options {
     pub snapshot_events: u64,
     /// How often it is recorded how far devices have come, if anything changed; `None` switches delivery status off.
     pub progress_every: Option<Duration>,
+    /// Who may do what with which channels, beside what tokens say.
+    pub rules: Rules,
 }
 
 impl Options {
@@ -72,6 +74,7 @@ impl Options {
             recent_kept: None,
             snapshot_events: limits::SNAPSHOT_EVENTS,
             progress_every: Some(PROGRESS_EVERY),
+            rules: Rules::default(),
         }
     }
 }
@@ -132,6 +135,7 @@ struct Inner {
     snapshotting: Semaphore,
     plugins: Vec<Arc<dyn Plugin>>,
     clock: Arc<dyn Clock>,
+    rules: RwLock<Arc<Rules>>,
     encodings: AtomicUsize,
     json: Encoding,
     /// Where this engine was started.
@@ -225,6 +229,7 @@ impl Engine {
             snapshotting: Semaphore::new(1),
             plugins: options.plugins,
             clock: clock.clone(),
+            rules: RwLock::default(),
             encodings: AtomicUsize::new(1),
             json,
             run,
@@ -244,6 +249,7 @@ impl Engine {
             _lock: lock,
         };
         let engine = Self { inner: Arc::new(inner) };
+        engine.govern(options.rules).await;
         let due = engine.projector().due.clone();
         engine.inner.life.projector_task.spawn(timers::run(engine.downgrade(), clock, due));
         if options.snapshot_events > 0 {
@@ -289,19 +295,14 @@ impl Engine {
         let mut watches: Vec<Channel> =
             identity.session.as_ref().map(Channel::of_session).into_iter().collect();
         for channel in opening.watches {
-            identity.require_watch(&channel)?;
+            identity.require_watch(&self.rules(), &channel)?;
             watches.push(channel);
         }
         if watches.len() > limits::WATCHES_PER_SUBSCRIBER {
             return Err(too_many_watches());
         }
-        let subscription = Subscription {
-            key,
-            roles: identity.roles.clone(),
-            session: identity.session.clone(),
-            transport: opening.transport,
-            watches,
-        };
+        let subscription =
+            Subscription { key, identity: Arc::new(identity.clone()), transport: opening.transport, watches };
         self.open(subscription, opening.resume, opening.device).await
     }
 
@@ -319,7 +320,7 @@ impl Engine {
         subscriber: SubscriberId,
         channel: Channel,
     ) -> Result<(), Error> {
-        identity.require_watch(&channel)?;
+        identity.require_watch(&self.rules(), &channel)?;
         let asked = self.projector().ask(|reply| Request::Watch(subscriber, channel, reply)).await;
         match asked {
             Some(true) => Ok(()),
@@ -337,6 +338,29 @@ impl Engine {
             .ask(|reply| Request::Unwatch(subscriber, channel, reply))
             .await
             .ok_or(Error::Stopping)
+    }
+
+    /// Lets a subscriber go on as another identity of the same user: the memberships that its roles make are settled, and
+    /// it ceases to watch what this identity may not. What it still watches.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn renew(&self, identity: &Identity, subscriber: SubscriberId) -> Result<Vec<Channel>, Error> {
+        self.admit(identity).await?;
+        let identity = Arc::new(identity.clone());
+        self.projector().ask(|reply| Request::Renew(subscriber, identity, reply)).await.ok_or(Error::Stopping)
+    }
+
+    /// Goes by other rules from now on: also connections that are open cease to watch what they do not permit.
+    pub async fn govern(&self, rules: Rules) {
+        let rules = Arc::new(rules);
+        *self.inner.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
+        self.projector().ask(|reply| Request::Govern(rules, reply)).await; // when it stops, nothing is watched
+    }
+
+    /// The rules of this moment.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it serves: it has not failed and is not stopping.

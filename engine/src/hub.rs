@@ -17,6 +17,7 @@ pub use mailbox::SubscriberId;
 pub(crate) use mailbox::{Mailbox, Sender, Subscription, mailbox};
 pub use presence::{ChannelPresence, Presence};
 
+use crate::access::{Identity, Rules};
 use crate::delivery::{Delivery, Message, Parcel};
 use crate::inbox::{Effect, Fold};
 use crate::limits;
@@ -36,6 +37,8 @@ pub(crate) struct Hub {
     tenants: HashMap<Tenant, Channels>,
     /// Whose counts have changed by a broadcast since they were last told.
     stale: RoaringBitmap,
+    /// What the operator permits beside what tokens say.
+    rules: Arc<Rules>,
 }
 
 /// Who of a tenant is in its channels.
@@ -127,6 +130,11 @@ impl Hub {
         Some((&connected.subscription.key, &connected.watches))
     }
 
+    /// Whether a connection watches a channel.
+    pub(crate) fn watches(&self, id: SubscriberId, channel: &Channel) -> bool {
+        self.subscriber(id).is_some_and(|(_, watches)| watches.contains(channel))
+    }
+
     /// Removes a subscriber. Whose it was, if it was there.
     pub(crate) fn unsubscribe(&mut self, id: SubscriberId) -> Option<UserKey> {
         let slot = self.by_id.remove(&id)?;
@@ -156,9 +164,14 @@ impl Hub {
 
     /// Lets a connection see a channel live. `false` when it watches too many.
     pub(crate) fn watch(&mut self, id: SubscriberId, channel: Channel) -> bool {
+        let rules = self.rules.clone();
         let Some((slot, connected)) = self.connected_mut(id) else {
             return true;
         }; // it has gone, which its task learns
+        // It was permitted when it was asked for; by now there may be other rules.
+        if connected.subscription.identity.require_watch(&rules, &channel).is_err() {
+            return true;
+        }
         if connected.watches.len() >= limits::WATCHES_PER_SUBSCRIBER && !connected.watches.contains(&channel)
         {
             return false;
@@ -179,6 +192,39 @@ impl Hub {
             && let Some(channels) = self.tenants.get_mut(&tenant)
         {
             Channels::take(&mut channels.watchers, channel, slot);
+        }
+    }
+
+    /// Lets a connection go on as another identity of the same user, and says what it still watches.
+    pub(crate) fn renew(&mut self, id: SubscriberId, identity: Arc<Identity>) -> Vec<Channel> {
+        let own = identity.session.as_ref().map(Channel::of_session);
+        if let Some((_, connected)) = self.connected_mut(id) {
+            connected.subscription.identity = identity;
+        }
+        self.end_watches(id);
+        if let Some(own) = own {
+            self.watch(id, own);
+        }
+        self.subscriber(id).map(|(_, watches)| watches.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Goes by other rules from now on. What they do not permit ends.
+    pub(crate) fn govern(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+        let connected: Vec<SubscriberId> = self.by_id.keys().copied().collect();
+        for id in connected {
+            self.end_watches(id);
+        }
+    }
+
+    /// Ends what a connection may watch no longer.
+    fn end_watches(&mut self, id: SubscriberId) {
+        let rules = self.rules.clone();
+        let Some((_, connected)) = self.connected_mut(id) else { return };
+        let identity = connected.subscription.identity.clone();
+        let watched = connected.watches.clone();
+        for channel in watched.iter().filter(|channel| identity.require_watch(&rules, channel).is_err()) {
+            self.unwatch(id, channel);
         }
     }
 
@@ -312,7 +358,7 @@ impl Hub {
 
     /// Lets all subscribers go.
     pub(crate) fn close(&mut self) {
-        *self = Self::default();
+        *self = Self { rules: self.rules.clone(), ..Self::default() };
     }
 }
 

@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteSynchronous;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Identity, Rules};
 use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
 use crate::inbox::{Counts, Folded, Inbox, Projection, SharedFold, ViewError, effects_of, noted, view_path};
@@ -49,6 +50,10 @@ pub(crate) enum Request {
     Watch(SubscriberId, Channel, oneshot::Sender<bool>),
     /// A subscriber watches a channel no longer.
     Unwatch(SubscriberId, Channel, oneshot::Sender<()>),
+    /// A subscriber goes on as another identity of the same user. Answered with what it still watches.
+    Renew(SubscriberId, Arc<Identity>, oneshot::Sender<Vec<Channel>>),
+    /// Other rules count from now on. Answered when nothing is watched that they do not permit.
+    Govern(Arc<Rules>, oneshot::Sender<()>),
     /// Who is online.
     Presence(Tenant, oneshot::Sender<Presence>),
     /// Who of a channel is online.
@@ -403,6 +408,11 @@ impl Thread<'_> {
                 self.state.hub.unwatch(id, &channel);
                 let _ = reply.send(());
             }
+            Request::Renew(id, identity, reply) => drop(reply.send(self.state.hub.renew(id, identity))),
+            Request::Govern(rules, reply) => {
+                self.state.hub.govern(rules);
+                let _ = reply.send(());
+            }
             Request::Presence(tenant, reply) => drop(reply.send(self.state.hub.presence(&tenant))),
             Request::ChannelPresence(tenant, channel, reply) => {
                 drop(reply.send(self.state.hub.channel_presence(&tenant, &channel)));
@@ -418,8 +428,9 @@ impl Thread<'_> {
         self.projection.pin(&subscription.key)?;
         let inbox = self.projection.inbox_of(&subscription.key)?;
         let channels: Vec<Channel> = inbox.person.channels().cloned().collect();
-        let watching = subscription.watches.clone();
+        let mut watching = subscription.watches.clone();
         self.state.hub.subscribe(registration.id, subscription, channels.iter());
+        watching.retain(|channel| self.state.hub.watches(registration.id, channel));
         let next = self.advance(registration.id, from)?.unwrap_or(Next::TooMany);
         Ok(Opened { registration, channels, watching, counts: inbox.counts, next })
     }

@@ -125,7 +125,7 @@ impl Engine {
         limit: usize,
         at_least: Position,
     ) -> Result<MembersPage, Error> {
-        identity.require(Scope::Admin)?;
+        identity.require_read(&self.rules(), channel)?;
         self.reach_view(at_least.max(self.log().head())).await?;
         let limit = if limit == 0 { limits::PAGE_MOST } else { limit.min(limits::MEMBERS_PAGE_MOST) };
         let (tenant, channel) = (identity.tenant.clone(), channel.clone());
@@ -160,8 +160,9 @@ impl Engine {
         identity: &Identity,
         channel: &Channel,
     ) -> Result<ChannelPresence, Error> {
-        if identity.require(Scope::Admin).is_err()
-            && let Err(forbidden) = identity.require_watch(channel)
+        let rules = self.rules();
+        if identity.require_read(&rules, channel).is_err()
+            && let Err(forbidden) = identity.require_watch(&rules, channel)
         {
             let inbox = self.own_inbox(identity, Position(0)).await?;
             // Being known is enough to be a member of `everyone`, and not enough to see who everyone is.

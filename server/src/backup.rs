@@ -15,7 +15,7 @@ pub(crate) async fn back_up(settings: &Settings, args: BackupArgs) -> anyhow::Re
     bar.clear();
     say(format_args!("backed up {} events to {}", head?, args.path.display()));
     say(
-        "the secret is not in it: keep one of your own, or a copy of the one in the data directory, elsewhere",
+        "the secret and the keys of services are not in it: keep copies of your secret, or of the one in the data directory, and of keys.json elsewhere",
     );
     Ok(())
 }

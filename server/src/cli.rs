@@ -77,6 +77,11 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Make a token for development
     Token(TokenArgs),
+    /// Make, list and revoke keys for services, while a server runs or not
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Rebuild the views from the log, while a server runs or not
     Rebuild(RebuildArgs),
     /// Take a snapshot, from which the next view is built, while a server runs or not
@@ -107,10 +112,45 @@ pub(crate) enum ConfigCommand {
     },
 }
 
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key, and show it this once
+    Make(MakeKeyArgs),
+    /// List the keys, those that are revoked included
+    List {
+        /// As JSON, for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key, also for connections that are open
+    Revoke {
+        /// Its id: what is between the underscores
+        id: String,
+    },
+}
+
 #[derive(Args)]
 pub(crate) struct SnapshotArgs {
     #[command(flatten)]
     pub(crate) server: Server,
+}
+
+#[derive(Args)]
+pub(crate) struct MakeKeyArgs {
+    /// What it is for, such as billing
+    pub(crate) name: String,
+    /// What it may do: publish, admin; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin"])]
+    pub(crate) scopes: Vec<String>,
+    /// Publish only to channels like this, such as 'topic:*' or 'user:*'; may be repeated
+    #[arg(long = "channel", value_name = "PATTERN")]
+    pub(crate) channels: Vec<String>,
+    /// The application
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// How long it lasts: 90s, 15m, 8h, 7d; without it, until it is revoked
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) expires_in: Option<Duration>,
 }
 
 #[derive(Args)]

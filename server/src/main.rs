@@ -11,6 +11,7 @@ mod demo;
 mod duration;
 mod explain;
 mod inbox;
+mod key;
 mod logging;
 mod open_files;
 mod output;
@@ -19,6 +20,7 @@ mod progress;
 mod publish;
 mod rebuild;
 mod retract;
+mod rules;
 mod scheduled;
 mod secret;
 mod serve;
@@ -75,6 +77,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Stats(args) => stats::run(&settings, args).await,
         Command::Config(_) => Ok(()), // above: it does not need sound settings
         Command::Token(args) => token::run(&settings, args),
+        Command::Key { command } => key::run(&settings, command),
         Command::Rebuild(args) => rebuild::run(&settings, args).await,
         Command::Snapshot(args) => snapshot::run(&settings, args).await,
         Command::Check => check::run(&settings).await,

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Flags;
 use crate::output::say;
-use crate::{logging, open_files, plugins, secret};
+use crate::{logging, open_files, plugins, rules, secret};
 
 /// How long the engine may take to write what it has accepted, once it was told to stop.
 const END_PATIENCE: Duration = Duration::from_secs(20);
@@ -103,9 +103,9 @@ impl Server {
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let secret = secret::load_or_generate(settings)?;
-        let tokens = Tokens::new(&settings.token, &secret)?;
+        let tokens = Arc::new(Tokens::new(&settings.token, &secret)?.with_keys(&settings.data_dir)?);
         // The address first: a port that is taken is the most likely mistake, and the quickest to find.
-        let http = Http::bind(settings.listen, tokens).await;
+        let http = Http::bind(settings.listen, tokens.clone()).await;
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
@@ -116,6 +116,8 @@ impl Server {
         let address = http.address()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins::of(settings)?;
+        options.rules = rules::rules(settings)?;
+        tokens.keep_claims(options.rules.claims());
         options.reserve_bytes = settings.reserve_bytes;
         options.snapshot_events = settings.snapshot_events;
         if !settings.delivery.progress {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Done;
-use crate::access::{Identity, Scope};
+use crate::access::Identity;
 use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -88,7 +88,7 @@ impl Engine {
         id: NotificationId,
         revision: Revision,
     ) -> Result<Done, Error> {
-        identity.require(Scope::Publish)?;
+        identity.require_publish(&self.rules())?;
         let (published, event) = self.published(identity, id).await?;
         let draft = revision.draft(&published);
         let mut errors = draft.check();
@@ -106,7 +106,7 @@ impl Engine {
     /// # Errors
     /// See [`Error`]; nothing was done.
     pub async fn retract(&self, identity: &Identity, id: NotificationId) -> Result<Done, Error> {
-        identity.require(Scope::Publish)?;
+        identity.require_publish(&self.rules())?;
         self.reach_view(self.log().head()).await?;
         let tenant = identity.tenant.clone();
         if let Some(timer) = self.on_view(move |view| scheduled(view, &tenant, &id)).await?
@@ -129,7 +129,7 @@ impl Engine {
     /// # Errors
     /// See [`Error`]; nothing was done.
     pub async fn cancel(&self, identity: &Identity, key: IdempotencyKey) -> Result<Done, Error> {
-        identity.require(Scope::Publish)?;
+        identity.require_publish(&self.rules())?;
         self.reach_view(self.log().head()).await?;
         let (tenant, publisher) = (identity.tenant.clone(), identity.publisher());
         let timer = self.on_view(move |view| scheduled_by_key(view, &tenant, &publisher, &key)).await?;
@@ -148,7 +148,7 @@ impl Engine {
         after: Option<PendingPlace>,
         limit: usize,
     ) -> Result<PendingPage, Error> {
-        identity.require(Scope::Publish)?;
+        identity.require_publish(&self.rules())?;
         self.reach_view(self.log().head()).await?;
         let limit = if limit == 0 { limits::PAGE_DEFAULT } else { limit.min(limits::PAGE_MOST) };
         let tenant = identity.tenant.clone();
@@ -165,7 +165,10 @@ impl Engine {
         for timer in timers {
             let event = self.log().event(timer.position).await?.ok_or(Error::Internal)?;
             let Fact::Scheduled(scheduled) = &event.fact else { return Err(Error::Internal) };
-            let Published { notification, publisher, .. } = scheduled.published.clone();
+            let Published { notification, publisher, audience } = scheduled.published.clone();
+            if identity.require_publish_to(&self.rules(), &audience).is_err() {
+                continue; // of another service's
+            }
             items.push(Pending {
                 notification,
                 key: scheduled.key.clone(),
@@ -180,6 +183,9 @@ impl Engine {
     async fn cancel_timer(&self, identity: &Identity, timer: &Timer) -> Result<Option<Done>, Error> {
         if let Action::Publish { publisher, .. } = &timer.action {
             identity.require_change(publisher)?;
+            let event = self.log().event(timer.position).await?.ok_or(Error::Internal)?;
+            let Fact::Scheduled(scheduled) = &event.fact else { return Err(Error::Internal) };
+            identity.require_publish_to(&self.rules(), &scheduled.published.audience)?;
         }
         let cancelled = ScheduleCancelled { id: timer.id, reason: RetractReason::ByHand };
         let append = Append {
@@ -213,6 +219,7 @@ impl Engine {
         let event = self.log().event(position.ok_or_else(not_found)?).await?.ok_or(Error::Internal)?;
         let published = event.published().ok_or(Error::Internal)?.clone();
         identity.require_change(&published.publisher)?;
+        identity.require_publish_to(&self.rules(), &published.audience)?;
         Ok((published, event))
     }
 }

@@ -67,7 +67,7 @@ impl Engine {
     /// # Errors
     /// See [`Error`]; nothing was done.
     pub async fn join(&self, identity: &Identity, channel: &Channel) -> Result<Done, Error> {
-        identity.require_join(channel)?;
+        identity.require_join(&self.rules(), channel)?;
         let user = identity.key()?.user;
         let join = self.membership(identity, vec![user], channel, Maker::User, true).await?;
         self.record_some(identity, join.map(Fact::Joined).into_iter().collect()).await
@@ -78,7 +78,7 @@ impl Engine {
     /// # Errors
     /// See [`Error`]; nothing was done.
     pub async fn leave(&self, identity: &Identity, channel: &Channel) -> Result<Done, Error> {
-        identity.require_join(channel)?;
+        identity.require_join(&self.rules(), channel)?;
         let user = identity.key()?.user;
         let leave = self.membership(identity, vec![user], channel, Maker::User, false).await?;
         self.record_some(identity, leave.map(Fact::Left).into_iter().collect()).await

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::access::{Identity, Scope};
+use crate::access::Identity;
 use crate::audience::Audience;
 use crate::cloudevent::Publication;
 use crate::draft::Draft;
@@ -55,7 +55,7 @@ impl Engine {
         identity: &Identity,
         publications: Vec<Publication>,
     ) -> Result<Vec<Result<Receipt, Error>>, Error> {
-        Self::check_batch(identity, publications.len())?;
+        self.check_batch(identity, publications.len())?;
         let mut appends = Vec::with_capacity(publications.len());
         let mut results = Vec::with_capacity(publications.len());
         let mut room = self.room_for_scheduled(identity, &publications).await?;
@@ -66,6 +66,8 @@ impl Engine {
                     appends.push(append);
                     results.push(None);
                 }
+                // Whether it was published before is none of their business.
+                Err(error @ Error::Forbidden { .. }) => results.push(Some(Err(error))),
                 Err(error) => results.push(Some(self.first_answer_or(identity, claim, error).await)),
             }
         }
@@ -78,8 +80,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the token does not allow it, or there are too many.
-    pub fn check_batch(identity: &Identity, count: usize) -> Result<(), Error> {
-        identity.require(Scope::Publish)?;
+    pub fn check_batch(&self, identity: &Identity, count: usize) -> Result<(), Error> {
+        identity.require_publish(&self.rules())?;
         let most = limits::NOTIFICATIONS_PER_BATCH;
         if count > most {
             let detail = format!("expected at most {most} notifications, got {count}");
@@ -102,8 +104,10 @@ impl Engine {
         if !errors.is_empty() {
             return Err(Error::Invalid(errors));
         }
-        let publisher = source.unwrap_or_else(|| identity.publisher());
+        let publisher = identity.publisher_of(source);
         let audience = self.route(&identity.tenant, &draft)?;
+        // Whoever named them: a rule that adds somebody opens no channel to whom none is open.
+        identity.require_publish_to(&self.rules(), &audience)?;
         let (is_later, key) = (draft.deliver_at.is_some_and(|at| at > now), draft.idempotency_key.clone());
         let published = published(draft, audience, publisher, now);
         let fact = if is_later {
@@ -200,7 +204,7 @@ impl Engine {
 
 fn claim(identity: &Identity, publication: &Publication) -> Option<KeyClaim> {
     let key = publication.draft.idempotency_key.clone()?;
-    let publisher = publication.source.clone().unwrap_or_else(|| identity.publisher());
+    let publisher = identity.publisher_of(publication.source.clone());
     Some(KeyClaim { publisher, key, content_hash: publication.draft.content_hash() })
 }
 

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
+use crate::access::Identity;
 use crate::delivery::Parcel;
-use crate::names::{Channel, Role, SessionId, UserKey};
+use crate::names::{Channel, UserKey};
 
 /// Parcels that may wait for a subscriber: a second of a busy channel.
 const MAILBOX_PARCELS: usize = 256;
@@ -39,10 +40,8 @@ impl fmt::Display for SubscriberId {
 pub(crate) struct Subscription {
     /// Whose connection it is.
     pub(crate) key: UserKey,
-    /// What their token says they are, for presence.
-    pub(crate) roles: Vec<Role>,
-    /// Their login session, for presence.
-    pub(crate) session: Option<SessionId>,
+    /// Who they are, for presence, and for what they may watch.
+    pub(crate) identity: Arc<Identity>,
     /// The transport, for presence.
     pub(crate) transport: &'static str,
     /// Channels to watch from the start.

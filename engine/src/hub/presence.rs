@@ -57,8 +57,8 @@ impl Hub {
             let mut roles: BTreeSet<&Role> = BTreeSet::new();
             for connected in user.slots.iter().filter_map(|slot| self.at(*slot)) {
                 let subscription = &connected.subscription;
-                roles.extend(&subscription.roles);
-                sessions.extend(&subscription.session);
+                roles.extend(&subscription.identity.roles);
+                sessions.extend(&subscription.identity.session);
                 *presence.by_transport.entry(subscription.transport).or_default() += 1;
             }
             for role in roles {

@@ -82,7 +82,7 @@ async fn follow(
     State(context): State<Context>,
     Segments(link): Segments<String>,
 ) -> Result<Response, Problem> {
-    let (key, id) = context.tokens.links().read(&link).ok_or_else(Problem::no_such_link)?;
+    let (key, id) = context.tokens.with_links(|links| links.read(&link)).ok_or_else(Problem::no_such_link)?;
     let url = context.engine.follow(&key, id).await?;
     let location = location(&url, context.action_base.as_ref());
     let location =
@@ -138,7 +138,8 @@ async fn link(
     at_least: Position,
 ) -> Result<Response, Problem> {
     context.engine.notification(person, id, at_least).await?;
-    let link = format!("/v1/click/{}", context.tokens.links().make(person.key()?, id)?);
+    let key = person.key()?;
+    let link = format!("/v1/click/{}", context.tokens.with_links(|links| links.make(key, id))?);
     Ok(answer(StatusCode::OK, context.engine.log().head(), &Link { link }))
 }
 

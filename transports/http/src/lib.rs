@@ -4,6 +4,7 @@
 //! turns requests into the engine's commands and queries; it decides nothing about what somebody may do.
 
 mod admin;
+pub mod api_key;
 mod body;
 mod change;
 mod channels;
@@ -52,7 +53,7 @@ use tokio_util::task::TaskTracker;
 pub use opening::Wishes;
 use problem::Problem;
 pub use seats::Seat;
-use token::Tokens;
+use token::{Tokens, Verified};
 
 /// The position an answer is true at, on every answer that has one.
 pub const POSITION: HeaderName = HeaderName::from_static("tidings-position");
@@ -83,10 +84,10 @@ impl Context {
     ///
     /// # Errors
     /// [`Problem::unauthorized`], [`Problem::too_many`].
-    pub async fn admit(&self, token: &str) -> Result<Identity, Problem> {
-        let identity = self.tokens.verify(token)?;
-        self.limits.request(&identity).await?;
-        Ok(identity)
+    pub async fn admit(&self, token: &str) -> Result<Verified, Problem> {
+        let shown = self.tokens.verify(token)?;
+        self.limits.request(&shown.identity).await?;
+        Ok(shown)
     }
 }
 
@@ -116,9 +117,9 @@ impl Http {
     ///
     /// # Errors
     /// When the address cannot be used.
-    pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
+    pub async fn bind(address: SocketAddr, tokens: impl Into<Arc<Tokens>>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let (tokens, mounted) = (Arc::new(tokens), Vec::new());
+        let (tokens, mounted) = (tokens.into(), Vec::new());
         Ok(Self {
             listener,
             tokens,
@@ -209,10 +210,11 @@ impl Transport for Http {
         if let Some(layer) = origins.layer() {
             router = router.layer(layer);
         }
+        let following = context.tokens.clone().follow_keys(shutdown.clone());
         async move {
-            server::Server { listener, router, connections, shutdown, stall_patience, limits, tls }
-                .serve()
-                .await;
+            let server =
+                server::Server { listener, router, connections, shutdown, stall_patience, limits, tls };
+            tokio::join!(server.serve(), following);
             Ok(())
         }
         .boxed()
@@ -250,6 +252,17 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
 pub struct Caller(pub Identity);
 
 impl FromRequestParts<Context> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
+        Shown::from_request_parts(parts, context).await.map(|Shown(verified)| Self(verified.identity))
+    }
+}
+
+/// The same, for an answer that goes on for as long as it holds what they have shown.
+pub struct Shown(pub Verified);
+
+impl FromRequestParts<Context> for Shown {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {

@@ -14,11 +14,12 @@ use serde::Serialize;
 use tidings_engine::access::Scope;
 use tidings_engine::event::Event;
 use tidings_engine::log::Tail;
-use tidings_engine::{Identity, Position, Tenant};
+use tidings_engine::{Position, Tenant};
 
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::{Caller, Context, answer};
+use crate::token::Verified;
+use crate::{Context, Shown, answer};
 
 /// Events of a page when the request names no limit, and at most.
 const PAGE_DEFAULT: u64 = 100;
@@ -41,9 +42,10 @@ struct LogPage {
 
 async fn log(
     State(context): State<Context>,
-    Caller(identity): Caller,
+    Shown(verified): Shown,
     mut params: Params,
 ) -> Result<Response, Problem> {
+    let identity = &verified.identity;
     identity.require(Scope::Admin)?;
     let after = params.take_number("after", 0, u64::MAX)?.map(Position);
     let limit = params.take_number("limit", 1, PAGE_MOST)?.unwrap_or(PAGE_DEFAULT) as usize;
@@ -53,7 +55,7 @@ async fn log(
     let head = log.head();
     if follow {
         let tail = log.tail(after.unwrap_or(head).min(head));
-        return Ok(lines(tail, identity, context.shutdown));
+        return Ok(lines(tail, verified, &context));
     }
     let after = after.unwrap_or_default().min(head);
     let mut tail = log.tail(after);
@@ -81,15 +83,16 @@ fn concerns(event: &Event, tenant: &Tenant) -> bool {
 }
 
 /// A stream of lines that ends when the token does, when the server stops, or when the log cannot be followed.
-fn lines(tail: Tail, identity: Identity, shutdown: tokio_util::sync::CancellationToken) -> Response {
-    let expires_at = identity.expires_at;
+fn lines(tail: Tail, verified: Verified, context: &Context) -> Response {
+    let (shutdown, tokens, tenant) =
+        (context.shutdown.clone(), context.tokens.clone(), verified.identity.tenant.clone());
     let end = Box::pin(async move {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = crate::token::expiry(expires_at) => {}
+            () = tokens.ended(&verified) => {}
         }
     });
-    let lines = stream::unfold((tail, identity.tenant, end), |(mut tail, tenant, mut end)| async move {
+    let lines = stream::unfold((tail, tenant, end), |(mut tail, tenant, mut end)| async move {
         loop {
             let events = tokio::select! {
                 () = &mut end => return None,

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use tidings_engine::{Channel, Cursor, DeviceName, Opening, Resume, limits};
 
 use crate::Context;
+use crate::api_key;
 use crate::params::Params;
 use crate::problem::Problem;
 
@@ -39,7 +40,11 @@ impl FromRequestParts<Context> for Wishes {
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
         let mut params = Params::from_request_parts(parts, context).await?;
-        let token = params.take("token")?;
+        let token: Option<String> = params.take("token")?;
+        // A key lasts, and addresses are written down wherever they pass.
+        if token.as_ref().is_some_and(|token| token.starts_with(api_key::PREFIX)) {
+            return Err(Problem::unauthorized());
+        }
         let device = params.take("device")?;
         let cursor = params.take("cursor")?;
         let limit = params.take_number("limit", 0, limits::MISSED_MOST as u64)?.map(|limit| limit as usize);

@@ -1,80 +1,150 @@
-//! Tokens: JSON Web Tokens (RFC 7519), verified against a configured key, and what their claims mean.
+//! Tokens: JSON Web Tokens (RFC 7519), verified against configured keys, and what their claims mean.
 //!
-//! The algorithm is fixed by the key, never by the token's header. A refusal says nothing about why; the log does.
+//! The algorithm is fixed by the key, never by the token's header, and nothing that a token names is ever fetched. A
+//! refusal says nothing about why; the log does.
 
+mod claims;
+mod key;
+mod keyring;
+mod mint;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde_json::{Map, Value};
-use tidings_config::{ClaimNames, SECRET_BYTES_LEAST, TokenSettings};
-use tidings_engine::access::Scopes;
-use tidings_engine::{Identity, Role, SessionId, Tenant, UserId, limits};
+use jsonwebtoken::Header;
+use serde::Deserialize;
+use tidings_config::TokenSettings;
+use tidings_engine::Identity;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::api_key::{self, ApiKeys, KeyFileError};
 use crate::click::Links;
 use crate::problem::Problem;
+use claims::{Claims, Reading};
+use key::Print;
+use keyring::Keyring;
+
+pub use mint::{Grant, MintError, mint};
 
 /// Bytes of a token at most: more than any has that fits into a header.
 const TOKEN_BYTES: usize = 8 * 1024;
-
 /// A clock may be set: however long a token lasts, it is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// How often it is looked whether keys of services have changed: a revocation counts after twice as long at most.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// After how many of these it is noted when keys were last used.
+const USES_EVERY: u64 = 60;
+/// What a token may say it is (RFC 9068, 2.1). One that is for something else, such as a logout, says so, and is not for
+/// coming in (RFC 8725, 3.11).
+const TYPES: [&str; 2] = ["JWT", "at+jwt"];
 
 /// Why tokens cannot be verified this way.
 #[derive(Debug, thiserror::Error)]
-#[error("expected a secret of at least {SECRET_BYTES_LEAST} bytes, got {0}")]
-pub struct ShortSecret(usize);
-
-/// A token could not be made.
-#[derive(Debug, thiserror::Error)]
-#[error("the token cannot be made: {0}")]
-pub struct MintError(#[from] jsonwebtoken::errors::Error);
+#[error("the setting {place} cannot be used: {error}")]
+pub struct KeyError {
+    place: String,
+    error: String,
+}
 
 /// Verifies tokens.
 pub struct Tokens {
-    key: DecodingKey,
-    links: Links,
-    validation: Validation,
-    claims: ClaimNames,
+    keyring: RwLock<Arc<Keyring>>,
+    /// Claims that are kept beside those that every identity has.
+    kept: RwLock<Arc<[String]>>,
+    keys: ApiKeys,
+    /// Told when what was shown before may not hold any more.
+    changed: watch::Sender<()>,
+}
+
+/// Who somebody has shown to be, and by what.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// Who.
+    pub identity: Identity,
+    by: Proof,
+}
+
+/// What let somebody in.
+#[derive(Clone, Debug)]
+enum Proof {
+    /// A token, by the key that verified it.
+    Token(Print),
+    /// A key of a service, by its id.
+    Key(Arc<str>),
 }
 
 impl Tokens {
-    /// Verifies tokens as the settings say, with a secret.
+    /// Verifies tokens as the settings say, and those that are signed with the server's own secret. Reads files of keys.
     ///
     /// # Errors
-    /// When the secret is too easy to guess.
-    pub fn new(settings: &TokenSettings, secret: &[u8]) -> Result<Self, ShortSecret> {
-        if secret.len() < SECRET_BYTES_LEAST {
-            return Err(ShortSecret(secret.len()));
-        }
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = settings.leeway_seconds;
-        validation.validate_nbf = true;
-        validation.validate_aud = settings.audience.is_some();
-        let mut required = vec!["exp"];
-        if let Some(issuer) = &settings.issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        if let Some(audience) = &settings.audience {
-            validation.set_audience(&[audience]);
-            required.push("aud");
-        }
-        validation.set_required_spec_claims(&required);
-        let key = DecodingKey::from_secret(secret);
-        let links = Links::new(secret);
-        Ok(Self { key, links, validation, claims: settings.claims.clone() })
+    /// When the secret is too easy to guess, or a key cannot be read or used.
+    pub fn new(settings: &TokenSettings, secret: &[u8]) -> Result<Self, KeyError> {
+        let keyring = RwLock::new(Arc::new(Keyring::load(settings, secret)?));
+        let (kept, keys) = (RwLock::default(), ApiKeys::default());
+        Ok(Self { keyring, kept, keys, changed: watch::Sender::new(()) })
     }
 
-    /// Links that record a click, signed with a key that is made of the same secret.
-    pub(crate) fn links(&self) -> &Links {
-        &self.links
+    /// Takes keys of services, too, which are kept in a data directory.
+    ///
+    /// # Errors
+    /// When there is a file of keys that cannot be read.
+    pub fn with_keys(self, data: &Path) -> Result<Self, KeyFileError> {
+        Ok(Self { keys: ApiKeys::open(data)?, ..self })
+    }
+
+    /// Looks every second whether keys of services were made or revoked, and notes when they were last used.
+    pub(crate) async fn follow_keys(self: Arc<Self>, shutdown: CancellationToken) {
+        for second in 1_u64.. {
+            let is_over = tokio::time::timeout(KEYS_EVERY, shutdown.cancelled()).await.is_ok();
+            let tokens = self.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                if is_over || second.is_multiple_of(USES_EVERY) {
+                    tokens.keys.note_uses();
+                }
+                tokens.keys.refresh()
+            });
+            if looked.await.is_ok_and(|changed| changed) {
+                self.changed.send_replace(());
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// Keeps these claims of tokens that are shown from now on, for the engine's rules to look at.
+    pub fn keep_claims(&self, names: Vec<String>) {
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = names.into();
+    }
+
+    /// Reads the files of keys again, and goes by these settings from now on: what a key that is gone has verified ends,
+    /// also connections that are open.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); then everything is as it was.
+    pub fn reload(&self, settings: &TokenSettings, secret: &[u8]) -> Result<(), KeyError> {
+        let keyring = Arc::new(Keyring::load(settings, secret)?);
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes, or reads, links that record a click, signed with a key that is made of the server's own secret.
+    pub(crate) fn with_links<T>(&self, use_them: impl FnOnce(&Links) -> T) -> T {
+        use_them(&self.keyring().links)
     }
 
     /// Who a token says its holder is.
     ///
     /// # Errors
     /// [`Problem::unauthorized`], whatever is wrong; the log says more, though never the token.
-    pub fn verify(&self, token: &str) -> Result<Identity, Problem> {
+    pub fn verify(&self, token: &str) -> Result<Verified, Problem> {
         self.explain(token).map_err(|reason| {
             tracing::info!(reason, "token refused");
             Problem::unauthorized()
@@ -85,51 +155,73 @@ impl Tokens {
     ///
     /// # Errors
     /// The reason in words.
-    pub fn explain(&self, token: &str) -> Result<Identity, String> {
+    pub fn explain(&self, token: &str) -> Result<Verified, String> {
         if token.len() > TOKEN_BYTES {
             return Err(format!("the token has more than {TOKEN_BYTES} bytes"));
         }
-        let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
-        let decoded = decoded.map_err(|error| error.to_string())?;
-        // RFC 7515, 4.1.11: who does not understand all of these must refuse. We understand none.
-        if let Some(extensions) = decoded.header.crit {
-            return Err(format!("the token needs what is not supported: {}", extensions.join(", ")));
+        if token.starts_with(api_key::PREFIX) {
+            let (identity, id) = self.keys.verify(token)?;
+            return Ok(Verified { identity, by: Proof::Key(id) });
         }
-        self.identity(&decoded.claims)
+        let header = jsonwebtoken::decode_header(token).map_err(|error| error.to_string())?;
+        check_header(&header)?;
+        // Only to know with whose key to look; what it says is believed once the signature is verified.
+        let issuer =
+            jsonwebtoken::dangerous::insecure_decode::<Issuer>(token).map_err(|error| error.to_string())?;
+        let keyring = self.keyring();
+        let (issuer, verifier) = keyring.choose(&header, issuer.claims.iss.as_deref())?;
+        let of_issuer = |error: String| format!("{}: {error}", issuer.name());
+        let decoded = jsonwebtoken::decode::<Claims>(token, &verifier.key.decoding, &verifier.validation);
+        let decoded = decoded.map_err(|error| of_issuer(error.to_string()))?;
+        let (leeway, now) = (verifier.validation.leeway, jsonwebtoken::get_current_timestamp());
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (names, tenant) = (&issuer.claims, issuer.tenant.as_ref());
+        let reading = Reading { names, kept: &kept, tenant, leeway, now };
+        let identity = reading.identity(&decoded.claims).map_err(of_issuer)?;
+        Ok(Verified { identity, by: Proof::Token(verifier.print) })
     }
 
-    fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, String> {
-        let names = &self.claims;
-        let find = |name: &str| find(claims, name);
-        let user = find(&names.user).map(|value| one::<UserId>(&names.user, value)).transpose()?;
-        let session =
-            find(&names.session).map(|value| one::<SessionId>(&names.session, value)).transpose()?;
-        let tenant = find(&names.tenant).map(|value| one::<Tenant>(&names.tenant, value)).transpose()?;
-        let texts = |name: &str| find(name).map_or(Ok(Vec::new()), |value| texts_of(name, value));
-        let (roles, channels, scopes) =
-            (texts(&names.roles)?, texts(&names.channels)?, texts(&names.scopes)?);
-        let most = (limits::ROLES_PER_TOKEN, limits::PATTERNS_PER_TOKEN);
-        if roles.len() > most.0 || channels.len() > most.1 {
-            return Err(format!("expected at most {} roles and {} channels", most.0, most.1));
+    fn holds(&self, proof: &Proof) -> bool {
+        match proof {
+            Proof::Token(print) => self.keyring().has(print),
+            Proof::Key(id) => self.keys.has(id),
         }
-        let leeway = i64::try_from(self.validation.leeway).unwrap_or_default();
-        let scopes: Vec<&str> = scopes.iter().flat_map(|scopes| scopes.split_whitespace()).collect();
-        Ok(Identity {
-            tenant: tenant.unwrap_or_default(),
-            user,
-            // A role that can be no channel's name makes no membership, and is no reason to keep its holder out.
-            roles: roles.iter().filter_map(|role| role.parse::<Role>().ok()).collect(),
-            session,
-            channels: channels.iter().map(|text| parse(&names.channels, text)).collect::<Result<_, _>>()?,
-            scopes: Scopes { publish: scopes.contains(&"publish"), admin: scopes.contains(&"admin") },
-            issued_at: claims.get("iat").map(|at| seconds(at).ok_or("iat is not a time")).transpose()?,
-            expires_at: claims
-                .get("exp")
-                .and_then(seconds)
-                .ok_or("exp is not a time")?
-                .saturating_add(leeway),
-        })
     }
+
+    /// Waits until what was shown does not hold any more: it has ended, was revoked, or its key is gone.
+    pub async fn ended(&self, shown: &Verified) {
+        let mut changed = self.changed.subscribe();
+        while self.holds(&shown.by) {
+            tokio::select! {
+                () = expiry(shown.identity.expires_at) => return,
+                _ = changed.changed() => {}
+            }
+        }
+    }
+}
+
+/// The one claim that is looked at before anything is verified.
+#[derive(Deserialize)]
+struct Issuer {
+    #[serde(default)]
+    iss: Option<String>,
+}
+
+fn check_header(header: &Header) -> Result<(), String> {
+    // RFC 7515, 4.1.11: who does not understand all of these must refuse. We understand none.
+    if let Some(extensions) = &header.crit {
+        return Err(format!("the token needs what is not supported: {}", extensions.join(", ")));
+    }
+    if header.enc.is_some() || header.zip.is_some() {
+        return Err("the token is encrypted or compressed".to_owned());
+    }
+    let Some(kind) = &header.typ else { return Ok(()) };
+    let name = kind.get(.."application/".len()).filter(|start| start.eq_ignore_ascii_case("application/"));
+    let name = name.map_or(kind.as_str(), |start| &kind[start.len()..]);
+    if TYPES.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    Err(format!("the token is for something else: {kind}"))
 }
 
 /// Waits until a time in seconds since 1970, by the clock of the wall: that of [`Identity::expires_at`].
@@ -142,112 +234,13 @@ pub async fn expiry(expires_at: i64) {
     }
 }
 
-/// What a token that is made for development says.
-#[derive(Clone, Debug, Default)]
-pub struct Grant {
-    /// The application; without it, none is named.
-    pub tenant: Option<String>,
-    /// The user; a service has none.
-    pub user: Option<String>,
-    /// Their roles.
-    pub roles: Vec<String>,
-    /// Their login session.
-    pub session: Option<String>,
-    /// Patterns of channels they may join and watch.
-    pub channels: Vec<String>,
-    /// What else they may do.
-    pub scopes: Vec<String>,
-}
-
-/// Makes a token that [`Tokens`] with the same settings and secret accept for `lifetime`.
-///
-/// # Errors
-/// [`MintError`].
-pub fn mint(
-    settings: &TokenSettings,
-    secret: &[u8],
-    grant: &Grant,
-    lifetime: Duration,
-) -> Result<String, MintError> {
-    let now = jsonwebtoken::get_current_timestamp();
-    let mut claims = Map::new();
-    let mut claim = |name: &str, value: Value| {
-        let is_empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        if !is_empty {
-            place(&mut claims, name, value);
-        }
-    };
-    let names = &settings.claims;
-    claim(&names.tenant, grant.tenant.clone().into());
-    claim(&names.user, grant.user.clone().into());
-    claim(&names.roles, grant.roles.clone().into());
-    claim(&names.session, grant.session.clone().into());
-    claim(&names.channels, grant.channels.clone().into());
-    claim(&names.scopes, if grant.scopes.is_empty() { Value::Null } else { grant.scopes.join(" ").into() });
-    claim("iss", settings.issuer.clone().into());
-    claim("aud", settings.audience.clone().into());
-    claim("iat", now.into());
-    claim("exp", now.saturating_add(lifetime.as_secs()).into());
-    let key = EncodingKey::from_secret(secret);
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
-}
-
-/// A claim by its name; if there is none of that very name, by the path that its dots make.
-fn find<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
-    let found = claims.get(name).or_else(|| {
-        let (outer, inner) = name.split_once('.')?;
-        find(claims.get(outer)?.as_object()?, inner)
-    });
-    found.filter(|value| !value.is_null())
-}
-
-/// Puts a claim where [`find`] finds it.
-fn place(claims: &mut Map<String, Value>, name: &str, value: Value) {
-    match name.split_once('.') {
-        Some((outer, inner)) => {
-            let outer = claims.entry(outer).or_insert_with(|| Value::Object(Map::new()));
-            if let Some(outer) = outer.as_object_mut() {
-                place(outer, inner, value);
-            }
-        }
-        None => drop(claims.insert(name.to_owned(), value)),
-    }
-}
-
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(claim: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| format!("claim {claim}: {error}"))
-}
-
-fn one<T: std::str::FromStr<Err: std::fmt::Display>>(claim: &str, value: &Value) -> Result<T, String> {
-    parse(claim, &text_of(claim, value)?)
-}
-
-/// A text, or a whole number in its digits: an id may be one. Numbers that JSON libraries round are none.
-fn text_of(claim: &str, value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
-        other => Err(format!("claim {claim}: expected a text or a whole number, got {other}")),
-    }
-}
-
-/// A list, or a single one of what could be in it.
-fn texts_of(claim: &str, value: &Value) -> Result<Vec<String>, String> {
-    match value {
-        Value::Array(values) => values.iter().map(|value| text_of(claim, value)).collect(),
-        one => Ok(vec![text_of(claim, one)?]),
-    }
-}
-
-/// Seconds since 1970; a token may give fractions (RFC 7519, 2: NumericDate).
-fn seconds(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
-}
-
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
+    use serde_json::{Value, json};
+    use tidings_engine::access::Scopes;
+
     use super::*;
-    use serde_json::json;
 
     const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -278,7 +271,7 @@ mod tests {
             scopes: vec!["publish".to_owned()],
         };
         let token = mint(&settings, SECRET, &grant, Duration::from_secs(60)).unwrap();
-        let identity = tokens(&settings).verify(&token).unwrap();
+        let identity = tokens(&settings).verify(&token).unwrap().identity;
         assert_eq!((identity.tenant.as_str(), identity.user.unwrap().as_str()), ("shop", "ada"));
         assert_eq!(identity.roles[0].as_str(), "ADMIN");
         assert_eq!(identity.session.unwrap().as_str(), "s1");
@@ -380,11 +373,11 @@ mod tests {
         settings.claims.roles = "role".to_owned();
         let tokens = tokens(&settings);
         let claims = json!({"userId": 4711, "role": "ADMIN", "scope": "publish admin", "exp": later()});
-        let identity = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap();
+        let identity = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap().identity;
         assert_eq!(identity.user.unwrap().as_str(), "4711");
         assert_eq!(identity.roles[0].as_str(), "ADMIN");
         let claims = json!({"userId": u64::MAX, "role": ["Key User", "ADMIN"], "exp": later()});
-        let odd = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap();
+        let odd = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap().identity;
         assert_eq!(odd.user.unwrap().as_str(), "18446744073709551615");
         assert_eq!(odd.roles.len(), 1, "a role that can be no channel's name is passed over");
         assert_eq!(identity.scopes, Scopes { publish: true, admin: true });

@@ -40,16 +40,16 @@ async fn events(
     encoding: Encoding,
 ) -> Result<Response, Problem> {
     let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
-    let identity = context.admit(&token.ok_or_else(Problem::unauthorized)?).await?;
+    let shown = context.admit(&token.ok_or_else(Problem::unauthorized)?).await?;
     // A browser that connects again has the address of the first time, and knows better now.
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         let cursor = last.to_str().ok().and_then(|last| last.parse().ok());
         let expected = || Problem::field(LAST_EVENT_ID.as_str(), "expected the id of an earlier event");
         wishes.cursor = Some(cursor.ok_or_else(expected)?);
     }
-    let seat = context.limits.connect(&identity)?;
-    let subscriber = context.engine.subscribe(&identity, wishes.opening("sse")).await?;
-    let body = Body::from_stream(stream::of(context, identity, subscriber, seat, encoding));
+    let seat = context.limits.connect(&shown.identity)?;
+    let subscriber = context.engine.subscribe(&shown.identity, wishes.opening("sse")).await?;
+    let body = Body::from_stream(stream::of(context, shown, subscriber, seat, encoding));
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),

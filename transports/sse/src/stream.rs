@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use tidings_engine::delivery::{Encoding, Parcel};
-use tidings_engine::{Ended, Identity, Resumed, Subscriber, UserKey};
-use tidings_http::token::expiry;
+use tidings_engine::{Ended, Resumed, Subscriber, UserKey};
+use tidings_http::token::Verified;
 use tidings_http::{Context, Seat, some_moment};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -34,7 +34,7 @@ struct Events {
 /// The stream of a subscriber.
 pub(crate) fn of(
     context: Context,
-    identity: Identity,
+    shown: Verified,
     subscriber: Subscriber,
     seat: Option<Seat<UserKey>>,
     encoding: Encoding,
@@ -43,18 +43,18 @@ pub(crate) fn of(
     let heartbeat_every = context.limits.heartbeat();
     let mut first = vec![
         event::retry(RETRY_AFTER_MS + some_moment(RETRY_AFTER_MS)),
-        event::hello(&identity, hello, heartbeat_every.as_secs()),
+        event::hello(&shown.identity, hello, heartbeat_every.as_secs()),
     ];
     if let Some(Resumed::Reset(reason)) = hello.resume {
         first.push(event::reset(reason, &hello.cursor));
     }
     let mut heartbeat = tokio::time::interval_at(Instant::now() + heartbeat_every, heartbeat_every);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (shutdown, expires_at) = (context.shutdown.clone(), identity.expires_at);
+    let (shutdown, tokens) = (context.shutdown.clone(), context.tokens.clone());
     let end = Box::pin(async move {
         tokio::select! {
             () = shutdown.cancelled() => "the server is stopping",
-            () = expiry(expires_at) => "the token has ended",
+            () = tokens.ended(&shown) => "the token has ended",
         }
     });
     let events = Events { context, subscriber, encoding, written: None, heartbeat, _seat: seat, end };

@@ -14,13 +14,15 @@ use tidings_engine::hub::SubscriberId;
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::input::{self, FieldError};
 use tidings_engine::{
-    Channel, CloudEvent, Draft, Engine, Identity, NotificationId, Position, Publication, Subscriber, limits,
+    Channel, CloudEvent, Draft, Engine, Error, Identity, NotificationId, Position, Publication, Subscriber,
+    limits,
 };
 use tidings_http::Context;
 use tidings_http::limits::Limits;
 use tidings_http::problem::Problem;
+use tidings_http::token::{Tokens, Verified};
 
-use crate::message::{answer, error};
+use crate::message::{answer, error, moment};
 use crate::pace::{Pace, Refusal};
 
 /// Bytes of a request's id, when it is text.
@@ -32,7 +34,8 @@ const FREE: [&str; 2] = ["ack", "ping"];
 struct Request {
     engine: Engine,
     limits: Arc<Limits>,
-    identity: Arc<Identity>,
+    tokens: Arc<Tokens>,
+    identity: Identity,
     subscriber: SubscriberId,
     /// Everything up to here was written to the connection.
     written: Position,
@@ -42,10 +45,24 @@ struct Request {
 type Fields = Map<String, Value>;
 type Outcome = Result<Value, Problem>;
 
+/// What a command came to.
+pub(crate) struct Answered {
+    /// The message that says so.
+    pub(crate) text: String,
+    /// The token that counts for the connection from now on, if another one was shown.
+    pub(crate) shown: Option<Verified>,
+}
+
+impl From<String> for Answered {
+    fn from(text: String) -> Self {
+        Self { text, shown: None }
+    }
+}
+
 /// What became of a frame.
 pub(crate) enum Begun {
     /// The future gives the answer.
-    Running(BoxFuture<'static, String>),
+    Running(BoxFuture<'static, Answered>),
     /// There is no answer to give.
     Done,
     /// It was one too many, and the client is not going to stop.
@@ -54,14 +71,14 @@ pub(crate) enum Begun {
 
 impl Begun {
     fn answered(answer: String) -> Self {
-        Self::Running(std::future::ready(answer).boxed())
+        Self::Running(std::future::ready(answer.into()).boxed())
     }
 }
 
 /// Begins what a frame asks for.
 pub(crate) fn begin(
     context: &Context,
-    identity: Arc<Identity>,
+    shown: Arc<Verified>,
     subscriber: &mut Subscriber,
     pace: &mut Pace,
     text: &str,
@@ -89,15 +106,28 @@ pub(crate) fn begin(
         let problem = Problem::field("id", "expected a number or a text, which the answer will name");
         return Begun::answered(error(&id, &problem));
     }
-    let (engine, limits) = (context.engine.clone(), context.limits.clone());
-    let request =
-        Request { engine, limits, identity, subscriber: subscriber.id(), written: subscriber.settle() };
+    let request = Request {
+        engine: context.engine.clone(),
+        limits: context.limits.clone(),
+        tokens: context.tokens.clone(),
+        identity: shown.identity.clone(),
+        subscriber: subscriber.id(),
+        written: subscriber.settle(),
+    };
     let run = async move {
-        let engine = request.engine.clone();
-        match in_order(&engine, request.run(&kind, fields).await).await {
+        let (engine, mut shown) = (request.engine.clone(), None);
+        let outcome = match kind.as_str() {
+            "token" => request.token(fields).await.map(|(result, verified)| {
+                shown = Some(verified);
+                result
+            }),
+            _ => request.run(&kind, fields).await,
+        };
+        let text = match in_order(&engine, outcome).await {
             Ok(result) => answer(&id, &result),
             Err(problem) => error(&id, &problem),
-        }
+        };
+        Answered { text, shown }
     };
     Begun::Running(run.boxed())
 }
@@ -108,7 +138,7 @@ fn refused(id: Value, refusal: Refusal) -> Begun {
         Refusal::Answer(problem, pause) => Begun::Running(
             async move {
                 tokio::time::sleep(pause).await;
-                error(&id, &problem)
+                error(&id, &problem).into()
             }
             .boxed(),
         ),
@@ -159,6 +189,12 @@ impl Frame {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    token: String,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -232,7 +268,7 @@ struct Inbox {
 }
 
 /// The commands there are, for the answer to one that is not.
-const COMMANDS: &str = "ack, ping, read, read-all, seen, clicked, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
+const COMMANDS: &str = "ack, ping, token, read, read-all, seen, clicked, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
                         join, leave, watch, unwatch, presence, publish";
 
 impl Request {
@@ -261,6 +297,21 @@ impl Request {
             "publish" => self.publish(fields).await,
             _ => Err(Problem::field("type", format!("expected one of {COMMANDS}"))),
         }
+    }
+
+    /// Lets the connection go on with another token of the same user. What it no longer permits ends.
+    async fn token(self, fields: Fields) -> Result<(Value, Verified), Problem> {
+        let NewToken { token } = parse(fields)?;
+        let verified = self.tokens.verify(&token)?;
+        let new = &verified.identity;
+        if (&new.tenant, &new.user) != (&self.identity.tenant, &self.identity.user) {
+            return Err(Error::Forbidden { needs: "a token of the same user and tenant".to_owned() }.into());
+        }
+        let watching = self.engine.renew(new, self.subscriber).await?;
+        let position = self.engine.log().head();
+        let result =
+            json!({ "position": position, "watching": watching, "expiresAt": moment(new.expires_at) });
+        Ok((result, verified))
     }
 
     async fn ping(self, fields: Fields) -> Outcome {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
-use tidings_engine::{Cursor, Ended, Error, Identity, Subscriber, UserKey};
-use tidings_http::token::expiry;
+use tidings_engine::{Cursor, Ended, Error, Subscriber, UserKey};
+use tidings_http::token::{Tokens, Verified, expiry};
 use tidings_http::{Context, Seat, Wishes, some_moment};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::close::{self, Close};
-use crate::command::{self, Begun};
+use crate::command::{self, Answered, Begun};
 use crate::message;
 use crate::pace::Pace;
 use crate::socket::{Gone, Incoming, Socket};
@@ -21,11 +22,14 @@ const SILENT_HEARTBEATS_MOST: u32 = 3;
 const RETRY_WITHIN_MS: u64 = 5_000;
 /// And after so much more, when it was they who were too many or too much.
 const RETRY_LATER_MS: u64 = 5_000;
+/// How many seconds before its token ends a client is told, so that it can show another one.
+const WARNED_BEFORE: i64 = 60;
 
 /// A connection of somebody.
 pub(crate) struct Connection {
     context: Context,
-    identity: Arc<Identity>,
+    /// Whose it is, and by which token; a newer one takes its place.
+    shown: watch::Sender<Arc<Verified>>,
     subscriber: Subscriber,
     pace: Pace,
     /// One of those that the user may have.
@@ -48,17 +52,19 @@ impl From<Gone> for End {
 
 impl Connection {
     /// Subscribes to what concerns the identity's user.
-    pub(crate) async fn open(context: &Context, identity: Identity, wishes: Wishes) -> Result<Self, Close> {
-        let seat = context.limits.connect(&identity).map_err(|_| close::TOO_MANY_CONNECTIONS)?;
-        let subscriber =
-            context.engine.subscribe(&identity, wishes.opening("ws")).await.map_err(|error| match error {
+    pub(crate) async fn open(context: &Context, shown: Verified, wishes: Wishes) -> Result<Self, Close> {
+        let seat = context.limits.connect(&shown.identity).map_err(|_| close::TOO_MANY_CONNECTIONS)?;
+        let subscriber = context.engine.subscribe(&shown.identity, wishes.opening("ws")).await.map_err(
+            |error| match error {
                 Error::Forbidden { .. } => close::FORBIDDEN,
                 Error::Stopping => close::STOPPING,
                 Error::InsufficientStorage => close::NO_ROOM,
                 _ => close::INTERNAL,
-            })?;
+            },
+        )?;
         let pace = Pace::new(context.limits.commands());
-        Ok(Self { context: context.clone(), identity: Arc::new(identity), subscriber, pace, _seat: seat })
+        let shown = watch::Sender::new(Arc::new(shown));
+        Ok(Self { context: context.clone(), shown, subscriber, pace, _seat: seat })
     }
 
     /// Serves the connection until it ends.
@@ -71,27 +77,28 @@ impl Connection {
 
     async fn serve(&mut self, socket: &mut Socket) -> End {
         let shutdown = self.context.shutdown.clone();
-        let expiry = expiry(self.identity.expires_at);
+        let ended = ended(self.context.tokens.clone(), self.shown.subscribe());
         // Beside everything else, so that neither waits for a client that is slow to take what is written.
         tokio::select! {
             conversed = self.converse(socket) => match conversed {
                 Ok(never) => match never {},
                 Err(end) => end,
             },
-            () = expiry => End::Close(close::UNAUTHORIZED),
+            () = ended => End::Close(close::UNAUTHORIZED),
             () = shutdown.cancelled() => End::Close(close::STOPPING),
         }
     }
 
     async fn converse(&mut self, socket: &mut Socket) -> Result<std::convert::Infallible, End> {
         let given = self.context.limits.settings();
-        socket.write(message::hello(&self.identity, self.subscriber.hello(), given)).await?;
+        socket.write(message::hello(&self.identity(), self.subscriber.hello(), given)).await?;
         let heartbeat_every = self.context.limits.heartbeat();
+        let mut ending = std::pin::pin!(ending(self.shown.subscribe()));
         let encoding = self.context.engine.json().clone();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + heartbeat_every, heartbeat_every);
         let mut heard = Instant::now();
         // One command at a time: while it runs, nothing is read, and deliveries go on.
-        let mut running: Option<BoxFuture<'static, String>> = None;
+        let mut running: Option<BoxFuture<'static, Answered>> = None;
         let mut read_again = None;
         loop {
             tokio::select! {
@@ -102,12 +109,15 @@ impl Connection {
                 }
                 answer = finished(&mut running), if running.is_some() => {
                     running = None;
+                    if let Some(shown) = answer.shown {
+                        self.shown.send_replace(Arc::new(shown));
+                    }
                     // An answer comes after everything that it may have seen.
                     while let Some(parcel) = self.subscriber.try_next() {
                         socket.write_parcel(&parcel, &encoding).await?;
                         self.subscriber.sent(&parcel);
                     }
-                    socket.write(answer).await?;
+                    socket.write(answer.text).await?;
                 }
                 incoming = read(socket, read_again), if running.is_none() => {
                     heard = Instant::now();
@@ -123,6 +133,10 @@ impl Connection {
                         Incoming::Closed => return Err(End::Gone),
                     }
                 }
+                expires_at = &mut ending => {
+                    socket.write(message::expiring(expires_at)).await?;
+                    ending.set(self::ending(self.shown.subscribe()));
+                }
                 _ = heartbeat.tick() => {
                     if heard.elapsed() > heartbeat_every * SILENT_HEARTBEATS_MOST {
                         return Err(End::Close(close::TIMEOUT));
@@ -134,9 +148,38 @@ impl Connection {
         }
     }
 
+    fn identity(&self) -> tidings_engine::Identity {
+        self.shown.borrow().identity.clone()
+    }
+
     fn begin(&mut self, text: &Utf8Bytes) -> Begun {
-        let identity = self.identity.clone();
-        command::begin(&self.context, identity, &mut self.subscriber, &mut self.pace, text.as_str())
+        let shown = self.shown.borrow().clone();
+        command::begin(&self.context, shown, &mut self.subscriber, &mut self.pace, text.as_str())
+    }
+}
+
+/// Waits until the last token that was shown does not hold any more.
+async fn ended(tokens: Arc<Tokens>, mut shown: watch::Receiver<Arc<Verified>>) {
+    loop {
+        let last = shown.borrow_and_update().clone();
+        tokio::select! {
+            () = tokens.ended(&last) => return,
+            Ok(()) = shown.changed() => {}
+        }
+    }
+}
+
+/// Waits until the last token that was shown ends soon, and says when. Who comes with one that does is not told: the hello
+/// has said it.
+async fn ending(mut shown: watch::Receiver<Arc<Verified>>) -> i64 {
+    loop {
+        let expires_at = shown.borrow_and_update().identity.expires_at;
+        let warned_at = expires_at.saturating_sub(WARNED_BEFORE);
+        let is_soon = jiff::Timestamp::now().as_second() >= warned_at;
+        tokio::select! {
+            changed = shown.changed() => if changed.is_err() { std::future::pending().await },
+            () = expiry(warned_at), if !is_soon => return expires_at,
+        }
     }
 }
 
@@ -149,7 +192,7 @@ async fn read(socket: &mut Socket, at: Option<Instant>) -> Incoming {
 }
 
 /// The answer of the command that runs; while there is none, it never comes.
-async fn finished(running: &mut Option<BoxFuture<'static, String>>) -> String {
+async fn finished(running: &mut Option<BoxFuture<'static, Answered>>) -> Answered {
     match running {
         Some(command) => command.await,
         None => std::future::pending().await,

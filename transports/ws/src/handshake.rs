@@ -6,8 +6,9 @@ use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tidings_engine::{Channel, Cursor, DeviceName, Identity, input, limits};
+use tidings_engine::{Channel, Cursor, DeviceName, input, limits};
 use tidings_http::problem::Problem;
+use tidings_http::token::Verified;
 use tidings_http::{Context, Wishes, bearer};
 
 use crate::close::{self, Close};
@@ -38,9 +39,9 @@ pub(crate) async fn upgrade(
         Err(problem) => return problem.into_response(),
     };
     let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
-    let identity = match token {
+    let shown = match token {
         Some(token) => match context.admit(&token).await {
-            Ok(identity) => Some(identity),
+            Ok(shown) => Some(shown),
             Err(problem) => return problem.into_response(),
         },
         None => None,
@@ -54,21 +55,21 @@ pub(crate) async fn upgrade(
         .max_frame_size(message_bytes)
         .on_upgrade(move |socket| {
             let connections = context.connections.clone();
-            connections.track_future(serve(context, identity, wishes, socket))
+            connections.track_future(serve(context, shown, wishes, socket))
         })
 }
 
-async fn serve(context: Context, identity: Option<Identity>, mut wishes: Wishes, socket: WebSocket) {
+async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, socket: WebSocket) {
     let mut socket = Socket::new(socket);
-    let identity = match identity {
-        Some(identity) => Ok(identity),
+    let shown = match shown {
+        Some(shown) => Ok(shown),
         None => tokio::select! {
             () = context.shutdown.cancelled() => Err(close::STOPPING),
-            identity = in_first_frame(&context, &mut wishes, &mut socket) => identity,
+            shown = in_first_frame(&context, &mut wishes, &mut socket) => shown,
         },
     };
-    let connected = match identity {
-        Ok(identity) => Connection::open(&context, identity, wishes).await,
+    let connected = match shown {
+        Ok(shown) => Connection::open(&context, shown, wishes).await,
         Err(close) => Err(close),
     };
     match connected {
@@ -95,7 +96,7 @@ async fn in_first_frame(
     context: &Context,
     wishes: &mut Wishes,
     socket: &mut Socket,
-) -> Result<Identity, Close> {
+) -> Result<Verified, Close> {
     let first = async {
         loop {
             match socket.read().await {
@@ -117,7 +118,7 @@ async fn in_first_frame(
     wishes.cursor = frame.cursor.or_else(|| wishes.cursor.take());
     wishes.limit = frame.limit.or(wishes.limit);
     wishes.watches.extend(frame.watch);
-    let identity = context.tokens.verify(&frame.token).map_err(|_| close::UNAUTHORIZED)?;
-    context.limits.request(&identity).await.map_err(|_| close::TOO_MANY_REQUESTS)?;
-    Ok(identity)
+    let shown = context.tokens.verify(&frame.token).map_err(|_| close::UNAUTHORIZED)?;
+    context.limits.request(&shown.identity).await.map_err(|_| close::TOO_MANY_REQUESTS)?;
+    Ok(shown)
 }

@@ -2,6 +2,7 @@
 //!
 //! Each is one JSON object whose `type` comes first.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tidings_config::LimitSettings;
@@ -26,6 +27,9 @@ enum Message<'a> {
         counts: Counts,
         channels: &'a [Channel],
         watching: &'a [Channel],
+        /// When the connection ends, unless another token is shown before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
         #[serde(skip_serializing_if = "Option::is_none")]
         resume: Option<Resumed>,
         limits: Limits,
@@ -33,6 +37,10 @@ enum Message<'a> {
     Heartbeat {
         position: Position,
         cursor: &'a Cursor,
+    },
+    /// The token ends soon.
+    Expiring {
+        expires_at: Option<Timestamp>,
     },
     Answer {
         id: &'a Value,
@@ -83,6 +91,7 @@ pub(crate) fn hello(identity: &Identity, hello: &Hello, given: &LimitSettings) -
         counts: hello.counts,
         channels: &hello.channels,
         watching: &hello.watching,
+        expires_at: moment(identity.expires_at),
         resume: hello.resume,
         limits: Limits {
             frame_bytes: given.message_bytes.get(),
@@ -99,6 +108,16 @@ pub(crate) fn hello(identity: &Identity, hello: &Hello, given: &LimitSettings) -
 /// Tells a quiet connection how far it is.
 pub(crate) fn heartbeat(cursor: &Cursor) -> String {
     Message::Heartbeat { position: cursor.position, cursor }.text()
+}
+
+/// Tells a client that its token ends soon.
+pub(crate) fn expiring(expires_at: i64) -> String {
+    Message::Expiring { expires_at: moment(expires_at) }.text()
+}
+
+/// A time in seconds since 1970, if it is one that can be written.
+pub(crate) fn moment(seconds: i64) -> Option<Timestamp> {
+    Timestamp::from_second(seconds).ok()
 }
 
 /// What a command came to.
