@@ -44,8 +44,8 @@ struct Flags {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the server
-    Serve,
-    /// Run the server, and show two devices of a person receive what is published
+    Serve(ServeArgs),
+    /// Run the server, show two devices of a person receive what is published, then a page to try it on
     Demo,
     /// Publish a notification
     Publish(Box<PublishArgs>),
@@ -71,6 +71,13 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Put a backup of the log into the data directory, while no server runs
     Restore(RestoreArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Give the page at / tokens of the tenant `demo`; on a loopback address only
+    #[arg(long)]
+    pub(crate) demo: bool,
 }
 
 #[derive(Args)]

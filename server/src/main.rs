@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = cli.settings()?;
     match cli.command {
-        Command::Serve => serve::run(settings).await,
+        Command::Serve(args) => serve::run(settings, &args).await,
         Command::Demo => demo::run(settings).await,
         Command::Publish(args) => publish::run(&settings, *args).await,
         Command::Retract(args) => retract::run(&settings, args).await,

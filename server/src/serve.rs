@@ -11,14 +11,16 @@ use tidings_engine::store::StoreError;
 use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options, StartError};
 use tidings_http::Http;
-use tidings_http::token::Tokens;
+use tidings_http::token::{Tokens, mint};
 use tidings_sse::EventStreams;
 use tidings_type_routes::TypeRoutes;
+use tidings_web::{Demo, Web};
 use tidings_ws::WebSockets;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::ServeArgs;
 use crate::output::say;
 use crate::{logging, secret};
 
@@ -50,9 +52,9 @@ pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
         )
 }
 
-pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn run(settings: Settings, args: &ServeArgs) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;
-    let server = Server::start(&settings).await?;
+    let server = Server::start(&settings, args.demo).await?;
     say(greeting(&settings, server.address));
     server.until_told().await
 }
@@ -63,6 +65,7 @@ fn greeting(settings: &Settings, address: SocketAddr) -> String {
            HTTP       http://{address}/v1\n  \
            WebSocket  ws://{address}/v1/ws\n  \
            SSE        http://{address}/v1/events\n  \
+           page       http://{address}/\n  \
            health     http://{address}/health/ready\n  \
            data       {data}\n\n\
          Try in another terminal:\n{commands}",
@@ -95,8 +98,8 @@ pub(crate) fn commands_to_try(settings: &Settings, address: SocketAddr) -> Strin
 }
 
 impl Server {
-    /// Starts everything; it serves when this returns.
-    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    /// Starts everything; it serves when this returns. With the demo, the page gets tokens of a tenant of its own.
+    pub(crate) async fn start(settings: &Settings, with_demo: bool) -> anyhow::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let secret = secret::load_or_generate(settings)?;
         let tokens = Tokens::new(&settings.token, &secret)?;
@@ -106,6 +109,7 @@ impl Server {
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
         let address = http.address()?;
+        let demo = with_demo.then(|| demo(settings, &secret, address)).transpose()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins(settings)?;
         options.reserve_bytes = settings.reserve_bytes;
@@ -118,7 +122,8 @@ impl Server {
         let http: Box<dyn Transport> = Box::new(
             http.with_action_base(settings.delivery.action_base.as_deref())
                 .with(WebSockets)
-                .with(EventStreams),
+                .with(EventStreams)
+                .with(Web::default().with_demo(demo)),
         );
         let name = http.name();
         let running = http.run(engine.clone(), shutdown.clone());
@@ -158,6 +163,12 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Tokens for the page, made with the server's own secret.
+fn demo(settings: &Settings, secret: &[u8], address: SocketAddr) -> anyhow::Result<Demo> {
+    let (token, secret) = (settings.token.clone(), secret.to_vec());
+    Ok(Demo::new(address, move |grant, lifetime| mint(&token, &secret, grant, lifetime))?)
 }
 
 /// The plugins that the settings name, each with its settings.
