@@ -22,6 +22,7 @@ mod limits;
 mod live;
 mod load;
 mod origins;
+mod page;
 mod power;
 mod privacy;
 mod progress;

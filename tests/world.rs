@@ -77,6 +77,11 @@ impl World {
         Self { directory, http, scheme, address, arguments, environment: Vec::new(), server: None }
     }
 
+    /// A flag for the server, before it is started.
+    pub fn add_argument(&mut self, flag: &str) {
+        self.arguments.push(flag.to_owned());
+    }
+
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }

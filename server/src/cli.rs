@@ -55,8 +55,8 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the server
-    Serve,
-    /// Run the server, and show two devices of a person receive what is published
+    Serve(ServeArgs),
+    /// Run the server, show two devices of a person receive what is published, then a page to try it on
     Demo,
     /// Publish a notification
     Publish(Box<PublishArgs>),
@@ -151,6 +151,13 @@ pub(crate) struct MakeKeyArgs {
     /// How long it lasts: 90s, 15m, 8h, 7d; without it, until it is revoked
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) expires_in: Option<Duration>,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Give the page at / tokens of the tenant `demo`; on a loopback address only
+    #[arg(long)]
+    pub(crate) demo: bool,
 }
 
 #[derive(Args)]

@@ -32,13 +32,17 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&quiet)?;
     let mut settings = settings;
     settings.tls = TlsSettings::default(); // on this machine alone, and its certificate is for elsewhere
-    let server = Server::start(&settings).await?;
+    let server = Server::start(&settings, true).await?;
     settings.listen = server.address;
     if let Err(error) = play(&settings).await {
         let _ = server.stop("the demo failed").await;
         return Err(error.context("the demo failed"));
     }
-    say("\nThe server goes on until Ctrl-C. Try in another terminal:");
+    say(format_args!(
+        "\nNow open http://{}/ and do the same by hand, as two people on four devices.",
+        server.address
+    ));
+    say("The server goes on until Ctrl-C. Try in another terminal:");
     say(commands_to_try(&settings, server.address));
     server.until_told().await
 }

@@ -66,7 +66,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let loaded = cli.flags.load(plugins::SETTINGS)?;
     let settings = loaded.settings.clone();
     match cli.command {
-        Command::Serve => serve::run(cli.flags, loaded).await,
+        Command::Serve(args) => serve::run(cli.flags, loaded, &args).await,
         Command::Demo => demo::run(settings).await,
         Command::Publish(args) => publish::run(&settings, *args).await,
         Command::Retract(args) => retract::run(&settings, args).await,

@@ -11,14 +11,15 @@ use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options, StartError};
 use tidings_http::Http;
 use tidings_http::tls::Tls;
-use tidings_http::token::Tokens;
+use tidings_http::token::{Tokens, mint};
 use tidings_sse::EventStreams;
+use tidings_web::{Demo, Web};
 use tidings_ws::WebSockets;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Flags;
+use crate::cli::{Flags, ServeArgs};
 use crate::output::say;
 use crate::{logging, open_files, plugins, rules, secret};
 
@@ -50,11 +51,11 @@ pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
         )
 }
 
-pub(crate) async fn run(_flags: Flags, loaded: Loaded) -> anyhow::Result<()> {
+pub(crate) async fn run(_flags: Flags, loaded: Loaded, args: &ServeArgs) -> anyhow::Result<()> {
     let settings = &loaded.settings;
     logging::begin(&settings.log)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let server = Server::start(settings).await?;
+    let server = Server::start(settings, args.demo).await?;
     say(greeting(settings, server.address));
     server.until_told().await
 }
@@ -66,6 +67,7 @@ fn greeting(settings: &Settings, address: SocketAddr) -> String {
            HTTP       http{s}://{address}/v1\n  \
            WebSocket  ws{s}://{address}/v1/ws\n  \
            SSE        http{s}://{address}/v1/events\n  \
+           page       http{s}://{address}/\n  \
            health     http{s}://{address}/health/ready\n  \
            data       {data}\n\n\
          Try in another terminal:\n{commands}",
@@ -99,8 +101,8 @@ pub(crate) fn commands_to_try(settings: &Settings, address: SocketAddr) -> Strin
 }
 
 impl Server {
-    /// Starts everything; it serves when this returns.
-    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    /// Starts everything; it serves when this returns. With the demo, the page gets tokens of a tenant of its own.
+    pub(crate) async fn start(settings: &Settings, with_demo: bool) -> anyhow::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let secret = secret::load_or_generate(settings)?;
         let tokens = Arc::new(Tokens::new(&settings.token, &secret)?.with_keys(&settings.data_dir)?);
@@ -114,6 +116,7 @@ impl Server {
         let http = http.with_tls(tls);
         open_files::allow_for(settings.limits.connections);
         let address = http.address()?;
+        let demo = with_demo.then(|| demo(settings, &secret, address)).transpose()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins::of(settings)?;
         options.rules = rules::rules(settings)?;
@@ -129,7 +132,8 @@ impl Server {
         let http: Box<dyn Transport> = Box::new(
             http.with_action_base(settings.delivery.action_base.as_deref())
                 .with(WebSockets)
-                .with(EventStreams),
+                .with(EventStreams)
+                .with(Web::default().with_demo(demo)),
         );
         let name = http.name();
         let running = http.run(engine.clone(), shutdown.clone());
@@ -169,4 +173,10 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Tokens for the page, made with the server's own secret.
+fn demo(settings: &Settings, secret: &[u8], address: SocketAddr) -> anyhow::Result<Demo> {
+    let (token, secret) = (settings.token.clone(), secret.to_vec());
+    Ok(Demo::new(address, move |grant, lifetime| mint(&token, &secret, grant, lifetime))?)
 }

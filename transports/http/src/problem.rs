@@ -126,7 +126,8 @@ impl Problem {
         Self::new("too-large", "The input is too large", StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    pub(crate) fn media_type(expected: &str, got: &str) -> Self {
+    /// The content type is none of those that are expected.
+    pub fn media_type(expected: &str, got: &str) -> Self {
         let got = if got.is_empty() { "none" } else { got };
         let detail = format!("expected the content type {expected}, got {got}");
         Self::new(

@@ -1,0 +1,158 @@
+//! The files of page and client: what each is, and the headers it goes out with.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use sha2::{Digest, Sha256};
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const ICON: &str = "image/svg+xml";
+
+/// What the page may do: run and load what this server gives, nothing inline, nothing from elsewhere, in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+/// What the page says while there is no demo.
+const NO_DEMO: &str = r#"data-demo="off""#;
+const HAS_DEMO: &str = r#"data-demo="on""#;
+
+/// Who may load a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// The page itself.
+    Page,
+    /// Applications on other hosts, too.
+    Anybody,
+}
+
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    reader: For,
+    text: &'static str,
+}
+
+/// A file lies here under the path that it is served at.
+macro_rules! files {
+    ($($kind:ident $reader:ident $path:literal)*) => {
+        &[$(File { path: concat!("/", $path), kind: $kind, reader: For::$reader, text: include_str!(concat!("../", $path)) }),*]
+    };
+}
+
+const PAGE: File =
+    File { path: "/", kind: HTML, reader: For::Page, text: include_str!("../page/index.html") };
+
+#[rustfmt::skip]
+const FILES: &[File] = files![
+    STYLE  Page    "page/style.css"
+    ICON   Page    "page/icon.svg"
+    SCRIPT Page    "page/theme.js"
+    SCRIPT Page    "page/main.js"
+    SCRIPT Page    "page/device.js"
+    SCRIPT Page    "page/publish.js"
+    SCRIPT Page    "page/deliveries.js"
+    SCRIPT Page    "page/tokens.js"
+    SCRIPT Page    "page/elements.js"
+    SCRIPT Anybody "tidings.js"
+    SCRIPT Anybody "tidings/backoff.js"
+    SCRIPT Anybody "tidings/commands.js"
+    SCRIPT Anybody "tidings/inbox.js"
+    SCRIPT Anybody "tidings/link.js"
+    SCRIPT Anybody "tidings/pages.js"
+    SCRIPT Anybody "tidings/problem.js"
+    SCRIPT Anybody "tidings/session.js"
+];
+
+/// The routes of all files. `HEAD` is answered as `GET`, without the body.
+pub(crate) fn router(has_demo: bool) -> Router {
+    let page = if has_demo { PAGE.text.replace(NO_DEMO, HAS_DEMO) } else { PAGE.text.to_owned() };
+    let others = FILES.iter().map(|file| (file, file.text.into()));
+    std::iter::once((&PAGE, page.into())).chain(others).fold(Router::new(), |router, (file, text)| {
+        let served = Arc::new(Served::new(file, text));
+        router.route(file.path, get(move |headers: HeaderMap| async move { served.answer(&headers) }))
+    })
+}
+
+/// A file as it goes out.
+struct Served {
+    headers: HeaderMap,
+    etag: HeaderValue,
+    text: Bytes,
+}
+
+impl Served {
+    fn new(file: &File, text: Bytes) -> Self {
+        let digest = Sha256::digest(&text);
+        let etag: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let etag = HeaderValue::try_from(format!("\"{etag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+        let mut headers = HeaderMap::new();
+        let mut set = |name: HeaderName, value: &'static str| {
+            headers.insert(name, HeaderValue::from_static(value));
+        };
+        set(header::CONTENT_TYPE, file.kind);
+        // Kept, but asked about each time: what is served changes with the server, its names do not.
+        set(header::CACHE_CONTROL, "no-cache");
+        set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        set(header::REFERRER_POLICY, "no-referrer");
+        set(header::CONTENT_SECURITY_POLICY, POLICY);
+        set(header::X_FRAME_OPTIONS, "DENY"); // for browsers that do not know frame-ancestors
+        let resource_policy = HeaderName::from_static("cross-origin-resource-policy");
+        match file.reader {
+            For::Page => {
+                set(resource_policy, "same-origin");
+                set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+            }
+            // A module from another host is fetched with CORS. There is nothing secret in it.
+            For::Anybody => {
+                set(resource_policy, "cross-origin");
+                set(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+            }
+        }
+        headers.insert(header::ETAG, etag.clone());
+        Self { headers, etag, text }
+    }
+
+    fn answer(&self, asked: &HeaderMap) -> Response {
+        let is_known = asked.get_all(header::IF_NONE_MATCH).iter().any(|known| self.is(known));
+        let (status, body) = match is_known {
+            true => (StatusCode::NOT_MODIFIED, Body::empty()),
+            false => (StatusCode::OK, Body::from(self.text.clone())),
+        };
+        (status, self.headers.clone(), body).into_response()
+    }
+
+    /// Whether a list of entity tags, weak ones included, names this file (RFC 9110, 13.1.2).
+    fn is(&self, known: &HeaderValue) -> bool {
+        let (Ok(known), Ok(etag)) = (known.to_str(), self.etag.to_str()) else { return false };
+        known.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_whether_there_is_a_demo() {
+        assert_eq!(PAGE.text.matches(NO_DEMO).count(), 1);
+    }
+
+    #[test]
+    fn every_file_there_is_is_served() {
+        for folder in ["tidings", "page"] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            for entry in std::fs::read_dir(path).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                let path = format!("/{folder}/{name}");
+                let is_served = name == "index.html" || FILES.iter().any(|file| file.path == path);
+                assert!(is_served, "{folder}/{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The page at `/` and the browser client at `/tidings.js`, embedded in the binary and mounted on HTTP.
+//!
+//! The files are served as they lie here, under the same paths: there is no build step. They may load nothing from
+//! elsewhere. With a [`Demo`], whoever opens the page on this machine gets tokens of the tenant `demo`; without one the
+//! server hands out none, and the page asks for tokens that somebody made.
+
+mod demo;
+mod files;
+
+use axum::Router;
+use tidings_http::{Context, Routes};
+
+pub use demo::{Demo, NotLocal, TENANT};
+
+/// The page and the browser client, to be mounted on HTTP.
+#[derive(Default)]
+pub struct Web {
+    demo: Option<Demo>,
+}
+
+impl Web {
+    /// With tokens for whoever opens the page.
+    #[must_use]
+    pub fn with_demo(mut self, demo: Option<Demo>) -> Self {
+        self.demo = demo;
+        self
+    }
+}
+
+impl Routes for Web {
+    fn router(&self, context: Context) -> Router {
+        let files = files::router(self.demo.is_some());
+        match &self.demo {
+            Some(demo) => files.merge(demo.router(context)),
+            None => files,
+        }
+    }
+}
