@@ -150,6 +150,48 @@ async fn a_snapshot_that_is_cut_short_is_none() {
     assert!(sound, "{said}");
 }
 
+/// What was wrong in the view may be so in the snapshots of it.
+#[tokio::test]
+async fn a_rebuild_from_the_first_event_drops_the_snapshots() {
+    let world = World::start().await;
+    live_a_little(&world).await;
+    let taken = take(&world).await;
+    let (rebuilt, said) = command(&world, &["rebuild", "--from-snapshot"]).await;
+    assert!(rebuilt && kept(&world).0 == [taken], "{said}");
+    let (rebuilt, said) = command(&world, &["rebuild"]).await;
+    assert!(rebuilt && kept(&world) == (Vec::new(), 0), "{said}");
+}
+
+#[tokio::test]
+async fn no_snapshot_is_taken_where_there_is_no_room() {
+    let world = World::with_configuration("reserve-bytes = 1_000_000_000_000_000").await;
+    let (status, problem) = world.send(Method::POST, "/v1/admin/snapshot", &service(), &Value::Null).await;
+    assert_eq!(status.as_u16(), 507, "{problem}");
+    assert_eq!(kept(&world), (Vec::new(), 0));
+}
+
+/// The old one is there until the new one is complete.
+#[tokio::test]
+async fn a_delivery_view_that_cannot_be_rebuilt_is_kept() {
+    let world = World::start().await;
+    live_a_little(&world).await;
+    let receipt = world.publish(json!({ "type": "note", "audience": { "users": ["ada"] } })).await;
+    let path = format!("/v1/notifications/{}/deliveries", crate::world::id(&receipt));
+    let before = world.get(&path, &service()).await;
+    assert_eq!(before["totals"]["routed"], 1);
+    // Further back than what is in memory.
+    let draft = json!({ "type": "n", "audience": { "users": ["bob"] } });
+    for _ in 0..18 {
+        world.post("/v1/notifications/batch", &service(), json!(vec![draft.clone(); 1_000])).await;
+    }
+    let position = take(&world).await;
+    damage_a_mark_before(&world, position);
+    let rebuilt = world.request(Method::POST, "/v1/admin/rebuild?from=snapshot", &service());
+    let said = rebuilt.send().await.unwrap().text().await.unwrap();
+    assert!(said.contains("rebuilding the inbox view") && said.contains("problem"), "{said}");
+    assert_eq!(world.get(&path, &service()).await, before);
+}
+
 #[tokio::test]
 async fn only_operators_take_snapshots() {
     let world = World::start().await;

@@ -2,6 +2,7 @@
 //! it only reads, in pieces; what it needs to write goes into files of its own.
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +22,7 @@ use crate::position::{Cursor, Position};
 use crate::progress::Progress;
 use crate::rebuild::hold_views;
 use crate::sqlite::{Connection, on_thread, reading, remove_database};
-use crate::store::sqlite::{SqliteStore, inspect, integrity};
+use crate::store::sqlite::{SqliteStore, inspect, inspect_snapshots, integrity};
 use crate::store::{SnapshotHeader, StoreError};
 
 /// Findings that are listed; the others are counted.
@@ -117,14 +118,16 @@ pub async fn check(
     let looked = look(&path, move |connection| {
         let mut findings = Findings::default();
         let inspected = inspect(connection, &mut findings, &*report)?;
+        inspect_snapshots(connection, &mut findings).map_err(StoreError::from)?;
         Ok::<_, StoreError>((inspected, findings))
     });
     let (inspected, mut findings) = looked.await??;
-    // The append task is never run: nothing is written.
-    let (log, _append_task) = Log::open(Arc::new(store), CancellationToken::new()).await?;
-    let (inbox, snapshots) = check_inbox(data, &log, &mut findings, progress.clone()).await?;
-    let rebuilt = Scratch::new(data)?;
-    let deliveries = check_view(View::Deliveries, data, &log, &rebuilt.0, &mut findings, progress).await?;
+    let store = Arc::new(store);
+    let place = Place::new(data)?;
+    let (inbox, snapshots) = check_inbox(&place, &store, &mut findings, progress.clone()).await?;
+    let rebuilt = place.scratch();
+    let deliveries =
+        check_view(View::Deliveries, &place, &store, &rebuilt.0, &mut findings, progress).await?.0;
     let (events, without_checksum, erased) = (inspected.events, inspected.without_checksum, inspected.erased);
     Ok(Checked { findings, events, without_checksum, erased, inbox, deliveries, snapshots })
 }
@@ -195,20 +198,20 @@ impl View {
 
 /// Checks the inbox view and what the snapshots make of one against a rebuild from the first event; how many snapshots.
 async fn check_inbox(
-    data: &Path,
-    log: &Log,
+    place: &Place,
+    store: &Arc<SqliteStore>,
     findings: &mut Findings,
     progress: Reporter,
 ) -> Result<(CheckedView, u64), StartError> {
-    let rebuilt = Scratch::new(data)?;
-    let view = check_view(View::Inbox, data, log, &rebuilt.0, findings, progress.clone()).await?;
+    let rebuilt = place.scratch();
+    let (view, log) = check_view(View::Inbox, place, store, &rebuilt.0, findings, progress.clone()).await?;
     let mut checked = 0;
-    if let CheckedView::Compared(position) = view {
+    if let (CheckedView::Compared(position), Some(log)) = (&view, log) {
         for snapshot in log.snapshots().await? {
-            if is_usable_snapshot(&snapshot, log) && snapshot.at.position <= position {
-                let made = Scratch::new(data)?;
+            if is_usable_snapshot(&snapshot, &log) && snapshot.at.position <= *position {
+                let made = place.scratch();
                 let views = [made.0.as_path(), rebuilt.0.as_path()];
-                check_snapshot(log, &snapshot, position, views, findings, progress.clone()).await?;
+                check_snapshot(&log, &snapshot, *position, views, findings, progress.clone()).await?;
                 checked += 1;
             }
         }
@@ -227,54 +230,63 @@ async fn check_snapshot(
 ) -> Result<(), StartError> {
     let place = format!("snapshot at {}", snapshot.at.position);
     if let Err(error) = import_snapshot(made, log, snapshot).await {
-        findings.add(&place, error.to_string());
+        // A server may have dropped it meanwhile.
+        if log.snapshots().await?.contains(snapshot) {
+            findings.add(&place, error.to_string());
+        }
         return Ok(());
     }
     let report = progress.clone();
     let building = build_view(made, log, position, Pace::Full, move |done| {
         report(Progress { doing: "going on from a snapshot", done: done.0, of: position.0 });
     });
-    building.await?;
+    if let Err(error) = building.await {
+        findings.add(&place, format!("a view cannot be built of it: {error}"));
+        return Ok(());
+    }
     compare(made, &place, rebuilt, findings, progress).await
 }
 
+/// Checks a view against a rebuild in `rebuilt`; and the log, as it was when the view was looked at.
 async fn check_view(
     kind: View,
-    data: &Path,
-    log: &Log,
+    place: &Place,
+    store: &Arc<SqliteStore>,
     rebuilt: &Path,
     findings: &mut Findings,
     progress: Reporter,
-) -> Result<CheckedView, StartError> {
-    let (view, file) = (kind.path(data), kind.file());
+) -> Result<(CheckedView, Option<Log>), StartError> {
+    let (view, file) = (kind.path(&place.data), kind.file());
     if !view.exists() {
-        return Ok(CheckedView::ToBeBuilt);
+        return Ok((CheckedView::ToBeBuilt, None));
     }
-    let copied = Scratch::new(data)?;
+    let copied = place.scratch();
     // A server may use it, or begin to: what is compared is a copy of one moment.
-    let held = hold_views(data)?;
+    let held = hold_views(&place.data)?;
     let (to, report) = (copied.0.clone(), progress.clone());
     let copying = look(&view, move |connection| copy_pages(connection, &to, "copying the view", &*report));
     if let Err(error) = copying.await? {
         findings.add(file, format!("it cannot be read: {error}"));
-        return Ok(CheckedView::Unreadable);
+        return Ok((CheckedView::Unreadable, None));
     }
     drop(held);
     let view = copied.0.clone();
     let checkpoint = look(&view, move |connection| kind.checkpoint(connection)).await?;
-    let Some(Cursor { position, .. }) = checkpoint.filter(|cursor| is_of(log, cursor)) else {
-        return Ok(CheckedView::ToBeBuilt);
+    // After the copy, so that the log has all that is in it. The append task is never run: nothing is written.
+    let (log, _append_task) = Log::open(store.clone(), CancellationToken::new()).await?;
+    let Some(Cursor { position, .. }) = checkpoint.filter(|cursor| is_of(&log, cursor)) else {
+        return Ok((CheckedView::ToBeBuilt, None));
     };
-    match kind.build(rebuilt, log, position, progress.clone()).await {
+    match kind.build(rebuilt, &log, position, progress.clone()).await {
         Ok(()) => {}
         Err(NotBuilt::Log(error)) => {
             findings.add(file, format!("it cannot be compared: {error}"));
-            return Ok(CheckedView::LogUnreadable);
+            return Ok((CheckedView::LogUnreadable, None));
         }
         Err(NotBuilt::Failed(error)) => return Err(error),
     }
     compare(&view, file, rebuilt, findings, progress).await?;
-    Ok(CheckedView::Compared(position))
+    Ok((CheckedView::Compared(position), Some(log)))
 }
 
 /// Compares a view, called `name` in the findings, with one that was built from the first event.
@@ -311,20 +323,48 @@ async fn look<T: Send + 'static>(
     on_thread("tidings-check", connection, body).ended().await.map_err(StoreError::from)
 }
 
-/// A file that is gone when this is.
-struct Scratch(PathBuf);
+/// Where a check writes: a folder of its own, which is gone when this is. One check at a time.
+struct Place {
+    data: PathBuf,
+    folder: PathBuf,
+    files: AtomicU32,
+    _alone: File,
+}
 
-impl Scratch {
+impl Place {
     fn new(data: &Path) -> Result<Self, StartError> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let path = data.join(format!("check-{}.db", NUMBER.fetch_add(1, Ordering::Relaxed)));
-        remove_database(&path).map_err(|(path, error)| StartError::Directory { path, error })?;
-        Ok(Self(path))
+        let folder = data.join("check");
+        let failed = |error| StartError::Directory { path: folder.clone(), error };
+        let lock = File::create(data.join("check.lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StartError::InUse { path: folder }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // What a check left that was killed.
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(failed)?;
+        }
+        std::fs::create_dir(&folder).map_err(failed)?;
+        Ok(Self { data: data.to_owned(), folder, files: AtomicU32::new(0), _alone: lock })
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch(self.folder.join(format!("{}.db", self.files.fetch_add(1, Ordering::Relaxed))))
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder); // else the next check does it
+    }
+}
+
+/// A file that is gone when this is.
+struct Scratch(PathBuf);
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = remove_database(&self.0); // the next check does it
+        let _ = remove_database(&self.0); // else it goes with its folder
     }
 }

@@ -130,9 +130,9 @@ struct Inner {
     projector: Projector,
     view: Arc<ViewReaders>,
     /// One rebuild at a time.
-    rebuilding: Semaphore,
+    rebuilding: Arc<Semaphore>,
     /// One snapshot at a time, and none while another view is put in place.
-    snapshotting: Semaphore,
+    snapshotting: Arc<Semaphore>,
     plugins: Vec<Arc<dyn Plugin>>,
     clock: Arc<dyn Clock>,
     rules: RwLock<Arc<Rules>>,
@@ -225,8 +225,8 @@ impl Engine {
             log,
             projector,
             view: Arc::new(view),
-            rebuilding: Semaphore::new(1),
-            snapshotting: Semaphore::new(1),
+            rebuilding: Arc::new(Semaphore::new(1)),
+            snapshotting: Arc::new(Semaphore::new(1)),
             plugins: options.plugins,
             clock: clock.clone(),
             rules: RwLock::default(),
@@ -448,11 +448,11 @@ impl Engine {
         &self.inner.view
     }
 
-    pub(crate) fn rebuilding(&self) -> &Semaphore {
+    pub(crate) fn rebuilding(&self) -> &Arc<Semaphore> {
         &self.inner.rebuilding
     }
 
-    pub(crate) fn snapshotting(&self) -> &Semaphore {
+    pub(crate) fn snapshotting(&self) -> &Arc<Semaphore> {
         &self.inner.snapshotting
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod timers;
 mod view;
 
 pub use build::Source;
+pub(crate) use build::forget_snapshots;
 pub(crate) use build::{
     Pace, begin as begin_view, build as build_view, building_path, ensure_view, put_at as put_view_at,
 };

@@ -268,16 +268,19 @@ impl Log {
         number: u32,
         part: Vec<u8>,
     ) -> Result<(), LogError> {
+        self.require_sound()?;
         self.written(self.shared.store.snapshots().put_part(at, number, part).await)
     }
 
     /// Lists a snapshot, all of whose parts were put.
     pub(crate) async fn complete_snapshot(&self, snapshot: SnapshotHeader) -> Result<(), LogError> {
+        self.require_sound()?;
         self.written(self.shared.store.snapshots().complete(snapshot).await)
     }
 
     /// Drops all but the newest snapshots, and some of the parts that are of none. Whether there are more of these.
     pub(crate) async fn drop_snapshots(&self, keep: usize) -> Result<bool, LogError> {
+        self.require_sound()?;
         self.written(self.shared.store.snapshots().drop_all_but(keep).await)
     }
 
@@ -289,6 +292,11 @@ impl Log {
     /// A part of a snapshot; `None` when it is not there.
     pub(crate) async fn snapshot_part(&self, at: Position, number: u32) -> Result<Option<Vec<u8>>, LogError> {
         Ok(self.shared.store.snapshots().part(at, number).await?)
+    }
+
+    /// Nothing is written to a store of which it is not known what it holds.
+    fn require_sound(&self) -> Result<(), LogError> {
+        if self.shared.failed.is_cancelled() { Err(LogError::Closed) } else { Ok(()) }
     }
 
     /// What a write to the store came to. After one that failed, nothing is known of what the store holds.

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::ConnectOptions;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::deliveries::{build_deliveries, deliveries_path};
 use crate::engine::{Engine, StartError, lock_directory, log_path};
 use crate::error::Error;
 use crate::inbox::{
-    Pace, Source, ViewError, ViewReaders, begin_view, build_view, building_path, ensure_view, put_view_at,
-    view_path,
+    Pace, Source, ViewError, ViewReaders, begin_view, build_view, building_path, ensure_view,
+    forget_snapshots, put_view_at, view_path,
 };
 use crate::log::Log;
 use crate::position::Position;
@@ -42,6 +42,9 @@ pub(crate) struct Replacement {
     data: PathBuf,
     readers: Arc<ViewReaders>,
     reply: oneshot::Sender<Result<Position, ViewError>>,
+    /// Nobody builds another one, or has the old one open for a snapshot, until this one is in place or refused; whether the
+    /// caller waits for it or not.
+    _alone: [OwnedSemaphorePermit; 2],
 }
 
 impl Engine {
@@ -56,36 +59,75 @@ impl Engine {
         source: Source,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Position, Error> {
+        let alone = self.rebuilding().clone().try_acquire_owned().map_err(|_| Error::Rebuilding)?;
         let progress = Arc::new(progress);
-        let tell = progress.clone();
-        let tell = move |done, of| tell(Progress { doing: INBOX, done, of });
-        let position = self.rebuild_inbox(source, Arc::new(tell)).await?;
-        let tell =
-            |done: Position, of: Position| progress(Progress { doing: DELIVERIES, done: done.0, of: of.0 });
-        self.delivery_view().rebuild(&tell).await?;
+        let (told, tell) = (progress.clone(), |done: Position, of: Position| Progress {
+            doing: DELIVERIES,
+            done: done.0,
+            of: of.0,
+        });
+        let tell_inbox = move |done, of| told(Progress { doing: INBOX, done, of });
+        let position = self.rebuild_inbox(source, alone, Arc::new(tell_inbox)).await?;
+        // Again, as the first went with the view.
+        let _alone = self.rebuilding().clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        let head = self.log().head();
+        let rebuilt = self.delivery_view().rebuild(move |done| progress(tell(done, head)));
+        rebuilt.await.map_err(|error| {
+            tracing::error!(%error, "the delivery view cannot be rebuilt; the old one stays in use");
+            Error::Internal
+        })?;
         Ok(position)
     }
 
-    async fn rebuild_inbox(&self, source: Source, progress: Tell) -> Result<Position, Error> {
-        let _alone = self.rebuilding().try_acquire().map_err(|_| Error::Rebuilding)?;
+    async fn rebuild_inbox(
+        &self,
+        source: Source,
+        alone: OwnedSemaphorePermit,
+        progress: Tell,
+    ) -> Result<Position, Error> {
         let cancelled = CancellationToken::new();
         let _cancel = cancelled.clone().drop_guard();
-        let built = build_beside(self.data(), self.log(), source, cancelled, progress).await;
+        let built = self.build_inbox_beside(source, cancelled, progress).await;
         let placed = match built {
-            Ok(()) => {
-                // Whoever takes a snapshot has the old one open.
-                let _no_snapshot = self.snapshotting().acquire().await.map_err(|_| Error::Stopping)?;
+            Ok(no_snapshot) => {
                 let (data, readers) = (self.data().to_owned(), self.view().clone());
-                let asked =
-                    self.projector().ask(|reply| Request::Replace(Replacement { data, readers, reply }));
+                let _alone = [alone, no_snapshot];
+                let asked = self
+                    .projector()
+                    .ask(|reply| Request::Replace(Replacement { data, readers, reply, _alone }));
                 asked.await.ok_or(Error::Stopping)?
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                let _ = remove_database(&building_path(self.data())); // else the next one does it
+                Err(error)
+            }
         };
+        if placed.is_ok() && source == Source::FirstEvent {
+            forget_snapshots(self.log()).await;
+        }
         placed.map_err(|error| {
             tracing::error!(%error, "the inbox view cannot be rebuilt; the old one stays in use");
-            Error::Internal
+            if error.is_full() { Error::InsufficientStorage } else { Error::Internal }
         })
+    }
+
+    /// Builds an inbox view that is nearly complete; the permit keeps snapshots from being taken of the old one.
+    async fn build_inbox_beside(
+        &self,
+        source: Source,
+        cancelled: CancellationToken,
+        progress: Tell,
+    ) -> Result<OwnedSemaphorePermit, ViewError> {
+        drop(alone_with_views(self.data())?); // that it can be put in place is known before it is built
+        let size = std::fs::metadata(view_path(self.data())).map_or(0, |file| file.len());
+        if !self.log().space().has_room_for(size) {
+            return Err(ViewError::NoRoom);
+        }
+        build_beside(self.data(), self.log(), source, cancelled.clone(), progress.clone()).await?;
+        let no_snapshot = self.snapshotting().clone().acquire_owned().await.map_err(|_| ViewError::Closed)?;
+        // What came while it was looked at, and while a snapshot was taken.
+        catch_up(self.data(), self.log(), cancelled, progress).await?;
+        Ok(no_snapshot)
     }
 }
 
@@ -99,6 +141,18 @@ async fn build_beside(
     let path = building_path(data);
     remove_database(&path).map_err(|(path, error)| ViewError::File { path, error })?;
     begin_view(&path, log, source).await?;
+    catch_up(data, log, cancelled, progress).await?;
+    verify(&path).await
+}
+
+/// Goes on with a view until it is close to the head.
+async fn catch_up(
+    data: &Path,
+    log: &Log,
+    cancelled: CancellationToken,
+    progress: Tell,
+) -> Result<(), ViewError> {
+    let path = building_path(data);
     let mut reached = Position(0);
     for _ in 0..CATCH_UPS {
         let (head, progress) = (log.head(), progress.clone());
@@ -109,7 +163,7 @@ async fn build_beside(
             .await?;
         reached = head;
     }
-    verify(&path).await
+    Ok(())
 }
 
 /// Rebuilds the views of a data directory that no server uses. How far the log goes.
@@ -159,6 +213,9 @@ impl Replacement {
     /// Puts the view in place, brought up to the position at which the projector stopped. The projector's connection is
     /// closed. When this fails, the old view is in place, and read again.
     pub(crate) async fn put(&self, log: &Log, stopped_at: Position) -> Result<(), ViewError> {
+        if self.reply.is_closed() {
+            return Err(ViewError::Closed); // nobody wants it any more
+        }
         let (building, path) = (building_path(&self.data), view_path(&self.data));
         build_view(&building, log, stopped_at, Pace::Full, |_| {}).await?;
         let _alone = alone_with_views(&self.data)?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sqlx::ConnectOptions;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, StartError, WeakEngine, lock_directory, log_path};
@@ -23,6 +24,8 @@ use crate::store::sqlite::SqliteStore;
 const KEPT: usize = 2;
 /// Parts that wait to be written.
 const PARTS_AHEAD: usize = 1;
+/// Of a view, what a snapshot of it takes at most: it has no content.
+const PART_OF_VIEW: u64 = 2;
 /// After a snapshot that could not be taken.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -72,8 +75,8 @@ impl Engine {
     /// # Errors
     /// [`Error::InsufficientStorage`] when there is no room for it; [`Error::Internal`] when it failed.
     pub async fn take_snapshot(&self) -> Result<SnapshotHeader, Error> {
-        let _alone = self.snapshotting().acquire().await.map_err(|_| Error::Stopping)?;
-        take(self.data(), self.log(), Pace::Beside).await.map_err(|error| {
+        let alone = self.snapshotting().clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        take(self.data(), self.log(), Pace::Beside, Some(alone)).await.map_err(|error| {
             if let SnapshotError::View(error) = &error
                 && is_damage(error)
             {
@@ -90,7 +93,7 @@ impl Engine {
     }
 }
 
-/// Takes a snapshot in a data directory that no server uses, of a view that is brought up to date first.
+/// Takes a snapshot in a data directory that no server uses, of the view as it was left; one is built if there is none.
 ///
 /// # Errors
 /// [`SnapshotError`].
@@ -103,7 +106,7 @@ pub async fn snapshot(data: &Path) -> Result<SnapshotHeader, SnapshotError> {
     // The append task is never run: no event is written.
     let (log, _append_task) = Log::open(Arc::new(store), CancellationToken::new()).await?;
     ensure_view(data, &log, None, |_| {}).await.map_err(StartError::from)?;
-    take(data, &log, Pace::Full).await
+    take(data, &log, Pace::Full, None).await
 }
 
 /// Takes a snapshot whenever so many events have come since the last one, as long as the engine lives.
@@ -112,10 +115,13 @@ pub(crate) async fn keep(engine: WeakEngine, every: u64, closing: CancellationTo
         let Some(live) = engine.upgrade() else { return };
         let (mut heads, log) = (live.log().heads(), live.log().clone());
         drop(live);
-        let newest = match log.snapshots().await {
-            Ok(snapshots) => snapshots.first().map_or(0, |snapshot| snapshot.at.position.0),
-            Err(_) => return, // the log says why
-        };
+        let newest = log.snapshots().await.map_or_else(
+            |error| {
+                tracing::warn!(%error, "the snapshots cannot be read");
+                heads.borrow().0 // as if one had been taken
+            },
+            |snapshots| snapshots.first().map_or(0, |snapshot| snapshot.at.position.0),
+        );
         drop(log);
         tokio::select! {
             () = closing.cancelled() => return,
@@ -141,16 +147,41 @@ pub(crate) async fn keep(engine: WeakEngine, every: u64, closing: CancellationTo
     }
 }
 
-async fn take(data: &Path, log: &Log, pace: Pace) -> Result<SnapshotHeader, SnapshotError> {
-    if log.space().is_short() {
+/// Takes a snapshot; what was written of one that is given up is dropped. `alone` is let go when the view is closed again.
+async fn take(
+    data: &Path,
+    log: &Log,
+    pace: Pace,
+    alone: Option<OwnedSemaphorePermit>,
+) -> Result<SnapshotHeader, SnapshotError> {
+    let begun = Instant::now();
+    drop_others(log).await?; // parts of one that was cut short
+    let newest = log.snapshots().await?.into_iter().next();
+    let expected = newest.map_or_else(|| file_size(&view_path(data)) / PART_OF_VIEW, |newest| newest.bytes);
+    if log.space().is_short() || !log.space().has_room_for(expected) {
         return Err(LogError::Full.into());
     }
-    let begun = Instant::now();
-    drop_others(log).await?; // parts of one that was given up
+    let taken = write_parts(data, log, pace, alone).await;
+    if taken.is_err() {
+        let _ = drop_others(log).await; // else it is done before the next one
+    }
+    let snapshot = taken?;
+    let (position, bytes, took) = (snapshot.at.position, snapshot.bytes, begun.elapsed());
+    tracing::info!(%position, bytes, ?took, "took a snapshot");
+    Ok(snapshot)
+}
+
+async fn write_parts(
+    data: &Path,
+    log: &Log,
+    pace: Pace,
+    alone: Option<OwnedSemaphorePermit>,
+) -> Result<SnapshotHeader, SnapshotError> {
     let connection = reading(&view_path(data)).connect().await;
     let connection = connection.map_err(|error| SnapshotError::GivenUp(error.to_string()))?;
     let (parts, exported) = flume::bounded(PARTS_AHEAD);
     let thread = on_thread("tidings-snapshot", connection, move |connection| {
+        let _alone = alone; // as long as the view is open here, no other is put in its place
         export_snapshot(connection, |at, number, part| parts.send((at, number, part)).is_ok())
     });
     let mut bytes = 0;
@@ -168,9 +199,11 @@ async fn take(data: &Path, log: &Log, pace: Pace) -> Result<SnapshotHeader, Snap
     let snapshot = snapshot_header(thread.ended().await??, Timestamp::now(), bytes);
     log.complete_snapshot(snapshot.clone()).await?;
     drop_others(log).await?;
-    let took = begun.elapsed();
-    tracing::info!(position = %snapshot.at.position, bytes, ?took, "took a snapshot");
     Ok(snapshot)
+}
+
+fn file_size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 async fn drop_others(log: &Log) -> Result<(), LogError> {

@@ -71,6 +71,11 @@ impl Space {
         state.is_short
     }
 
+    /// Whether so many bytes can be written beside what is appended, with as much left again. Without a reserve nobody looks.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
+        self.reserve == 0 || self.free().is_none_or(|free| free.saturating_sub(self.reserve) / 2 >= bytes)
+    }
+
     /// Notes that events of so many bytes are about to be committed.
     pub(crate) fn will_commit(&self, bytes: usize) {
         self.state().written_since += bytes as u64 + BYTES_PER_COMMIT;
@@ -91,13 +96,7 @@ impl Space {
         if self.reserve == 0 {
             return;
         }
-        let free = match statvfs(&self.directory) {
-            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
-            Err(error) => {
-                tracing::debug!(%error, "the disk does not say how much room it has");
-                return;
-            }
-        };
+        let Some(free) = self.free() else { return };
         let is_short = free < self.reserve;
         if is_short && !state.is_short {
             tracing::error!(free, reserve = self.reserve, "the disk is nearly full: nothing is accepted");
@@ -107,6 +106,17 @@ impl Space {
         state.is_short = is_short;
         if free > self.reserve.saturating_mul(2) {
             self.take_ballast();
+        }
+    }
+
+    /// Bytes that are free, if the disk says so.
+    fn free(&self) -> Option<u64> {
+        match statvfs(&self.directory) {
+            Ok(disk) => Some(disk.f_bavail.saturating_mul(disk.f_frsize)),
+            Err(error) => {
+                tracing::debug!(%error, "the disk does not say how much room it has");
+                None
+            }
         }
     }
 

@@ -86,6 +86,7 @@ impl Engine {
         Ok(Explanation { id, position, delivery, memberships, inbox: None, sentences })
     }
 
+    /// What is held. What goes out in this moment is not found as such: whoever asks again finds it published.
     async fn held(&self, identity: &Identity, id: NotificationId) -> Result<Held, Error> {
         self.reach_view(self.log().head()).await?;
         let tenant = identity.tenant.clone();

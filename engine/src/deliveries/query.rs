@@ -218,7 +218,11 @@ impl Engine {
         identity.require(Scope::Admin)?;
         self.settle_progress().await?;
         let event = match self.published_event(identity, id).await {
-            Err(Error::NotFound { .. }) => return self.held_deliveries(identity, id, query).await,
+            Err(Error::NotFound { .. }) => match self.held_deliveries(identity, id, query.clone()).await {
+                // It may have gone out between the two looks.
+                Err(Error::NotFound { .. }) => self.published_event(identity, id).await?,
+                held => return held,
+            },
             found => found?,
         };
         let Some(published) = event.published() else { return Err(Error::Internal) };

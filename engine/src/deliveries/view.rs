@@ -4,13 +4,12 @@
 //! everything else is served, when it is missing, damaged, of another version or of another log.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// Events folded before they are committed, however little time it took.
 const EVENTS_PER_COMMIT: u64 = 20_000;
+/// How long a view has to hold for its damage to be the first.
+const DAMAGED_ONCE: Duration = Duration::from_secs(60);
 /// How long to wait before the view is opened again after its disk or its database refused.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -52,8 +53,6 @@ enum Failure {
     Thread(std::io::Error),
     #[error("its thread is gone")]
     Gone,
-    #[error("somebody asked that it be built anew")]
-    Asked,
     #[error(transparent)]
     InUse(ViewError),
     #[error(transparent)]
@@ -65,16 +64,26 @@ type Job = Box<dyn FnOnce(&mut State<'_>) -> rusqlite::Result<()> + Send>;
 /// How others reach the view.
 pub(crate) struct DeliveryView {
     jobs: mpsc::Sender<Job>,
-    anew: Arc<Notify>,
-    reached: watch::Receiver<Reached>,
+    replace: mpsc::Sender<Replace>,
+    reached: watch::Receiver<Position>,
+    data: PathBuf,
     log: Log,
 }
 
-/// How far the view has come, and how often it was built since the start.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reached {
-    position: Position,
-    builds: u64,
+/// A wish that the view be replaced by one that was built beside it; the answer says whether it was.
+type Replace = oneshot::Sender<Result<(), Failure>>;
+
+/// Why the view's thread came to its end.
+enum Turn {
+    /// It was told to.
+    Ended,
+    /// Another view takes its place.
+    Stopped(Replace),
+}
+
+/// Where a view is built within a data directory.
+fn building_path(data: &Path) -> PathBuf {
+    data.join("deliveries.building.db")
 }
 
 /// Where the view lies within a data directory.
@@ -89,29 +98,26 @@ impl DeliveryView {
     /// The view of a log in a directory, and what runs it until `closing`.
     pub(crate) fn of(data: &Path, log: &Log, closing: CancellationToken) -> (Self, Running) {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
-        let (anew, reached) = (Arc::new(Notify::new()), watch::Sender::new(Reached::default()));
-        let view = Self { jobs, anew: anew.clone(), reached: reached.subscribe(), log: log.clone() };
-        let (data, tail, epochs) = (data.to_owned(), log.tail(Position(0)), log.epochs().clone());
-        let keeper = Keeper { data, epochs, tail, queue, anew, reached, closing };
+        let ((replace, replacements), reached) = (mpsc::channel(1), watch::Sender::new(Position(0)));
+        let (log, data) = (log.clone(), data.to_owned());
+        let (tail, epochs) = (log.tail(Position(0)), log.epochs().clone());
+        let view = Self { jobs, replace, reached: reached.subscribe(), data: data.clone(), log };
+        let keeper = Keeper { data, epochs, tail, queue, replacements, reached, closing };
         (view, Box::pin(keeper.keep()))
     }
 
-    /// Has it built anew, while questions wait; done when it has come to where the log is now. `progress` is told how far it has
-    /// come, and of how far.
-    pub(crate) async fn rebuild(&self, progress: &(dyn Fn(Position, Position) + Sync)) -> Result<(), Error> {
-        let (mut reached, head) = (self.reached.clone(), self.log.head());
-        let before = reached.borrow().builds;
-        self.anew.notify_one();
-        loop {
-            reached.changed().await.map_err(|_| Error::Stopping)?;
-            let Reached { position, builds } = *reached.borrow_and_update();
-            if builds > before {
-                progress(position.min(head), head);
-                if position >= head {
-                    return Ok(());
-                }
-            }
-        }
+    /// Builds it anew beside the old one, which goes on, and puts it in place when it has come to where the log is now. One at a
+    /// time. `progress` is told how far it has come.
+    pub(crate) async fn rebuild(
+        &self,
+        progress: impl FnMut(Position) + Send + 'static,
+    ) -> Result<(), DeliveriesError> {
+        let path = building_path(&self.data);
+        remove_database(&path).map_err(|(path, error)| Failure::File(path, error))?;
+        build(&path, &self.log, self.log.head(), progress).await?;
+        let (reply, answer) = oneshot::channel();
+        self.replace.send(reply).await.map_err(|_| Failure::Gone)?;
+        Ok(answer.await.map_err(|_| Failure::Gone)??)
     }
 
     /// Asks the view, once it has everything that is in the log now.
@@ -132,7 +138,7 @@ impl DeliveryView {
             self.jobs.send(job).await.map_err(|_| Error::Stopping)?;
             answer.await.map_err(|_| Error::Internal)
         };
-        let late = |_| Error::NotReached { wanted, reached: self.reached.borrow().position };
+        let late = |_| Error::NotReached { wanted, reached: *self.reached.borrow() };
         tokio::time::timeout(PATIENCE, asked).await.map_err(late)?
     }
 }
@@ -143,15 +149,14 @@ struct Keeper {
     epochs: Epochs,
     tail: Tail,
     queue: mpsc::Receiver<Job>,
-    /// Somebody wants it built anew.
-    anew: Arc<Notify>,
-    reached: watch::Sender<Reached>,
+    replacements: mpsc::Receiver<Replace>,
+    reached: watch::Sender<Position>,
     closing: CancellationToken,
 }
 
 impl Keeper {
     async fn keep(mut self) {
-        let mut anew = false;
+        let (mut anew, mut damaged_at) = (false, None);
         loop {
             let (keeper, ended) = match self.run(anew).await {
                 Ok(ended) => ended,
@@ -161,19 +166,27 @@ impl Keeper {
                 }
             };
             self = keeper;
-            let Err(error) = ended else { return };
+            let error = match ended {
+                Ok(Turn::Ended) => return,
+                Ok(Turn::Stopped(replace)) => {
+                    let _ = replace.send(self.put_in_place()); // whoever asked may have gone
+                    anew = false;
+                    continue;
+                }
+                Err(error) => error,
+            };
             if matches!(&error, Failure::Database(error) if is_damage(error)) {
                 tracing::warn!(%error, "the delivery view is damaged and is built anew");
                 anew = true;
-                continue;
-            }
-            if matches!(error, Failure::Asked) {
-                tracing::info!("the delivery view is built anew");
-                anew = true;
-                continue;
+                // Once at once; then with pauses, as something is wrong that a new one does not mend.
+                let is_first = damaged_at.is_none_or(|at: Instant| at.elapsed() > DAMAGED_ONCE);
+                damaged_at = Some(Instant::now());
+                if is_first {
+                    continue;
+                }
             }
             // What was to be removed still is.
-            anew &= matches!(error, Failure::InUse(_) | Failure::File(..));
+            anew &= matches!(error, Failure::InUse(_) | Failure::File(..) | Failure::Database(_));
             tracing::error!(%error, "the delivery view failed and is opened again");
             tokio::select! {
                 () = self.closing.cancelled() => return,
@@ -183,7 +196,7 @@ impl Keeper {
     }
 
     /// Runs the view on a thread until it fails or is told to end. The error is that there is no thread.
-    async fn run(self, anew: bool) -> Result<(Self, Result<(), Failure>), Failure> {
+    async fn run(self, anew: bool) -> Result<(Self, Result<Turn, Failure>), Failure> {
         if anew && let Err(failure) = self.remove() {
             return Ok((self, Err(failure)));
         }
@@ -211,17 +224,21 @@ impl Keeper {
     /// Removes what is there, unless another process reads it.
     fn remove(&self) -> Result<(), Failure> {
         let _alone = alone_with_views(&self.data).map_err(Failure::InUse)?;
-        remove_database(&path_in(&self.data)).map_err(|(path, error)| Failure::File(path, error))?;
-        self.reached
-            .send_modify(|reached| *reached = Reached { position: Position(0), builds: reached.builds + 1 });
-        Ok(())
+        remove_database(&path_in(&self.data)).map_err(|(path, error)| Failure::File(path, error))
+    }
+
+    /// Puts the view that was built beside it in its place, unless another process reads it.
+    fn put_in_place(&self) -> Result<(), Failure> {
+        self.remove()?;
+        let (from, to) = (building_path(&self.data), path_in(&self.data));
+        std::fs::rename(&from, &to).map_err(|error| Failure::File(to, error))
     }
 
     fn has_reached(&self, position: Position) {
-        self.reached.send_modify(|reached| reached.position = position);
+        self.reached.send_replace(position);
     }
 
-    async fn follow(&mut self, connection: &Connection) -> Result<(), Failure> {
+    async fn follow(&mut self, connection: &Connection) -> Result<Turn, Failure> {
         prepare(connection, &self.epochs, self.tail.head())?;
         let mut state = State::load(connection, self.epochs.clone())?;
         self.tail.rewind(state.position);
@@ -234,13 +251,16 @@ impl Keeper {
             let has_news = state.position > committed_at;
             tokio::select! {
                 biased;
-                () = self.closing.cancelled() => break Ok(()),
-                () = self.anew.notified() => return Err(Failure::Asked),
+                () = self.closing.cancelled() => break Turn::Ended,
+                Some(replace) = self.replacements.recv() => break Turn::Stopped(replace),
                 job = self.queue.recv() => {
-                    let Some(job) = job else { break Ok(()) }; // the engine was dropped without a shutdown
+                    let Some(job) = job else { break Turn::Ended }; // the engine was dropped without a shutdown
                     while self.tail.position() < self.tail.head() && !self.closing.is_cancelled() {
                         apply(&mut state, &mut self.tail).await?;
                         commit_many(connection, &mut state, &mut committed_at)?;
+                    }
+                    if self.closing.is_cancelled() {
+                        break Turn::Ended; // it would be answered by a view that is behind
                     }
                     state.write()?;
                     self.has_reached(state.position);
@@ -268,7 +288,7 @@ impl Keeper {
             }
         };
         commit(connection, &mut state, &mut committed_at)?;
-        ended
+        Ok(ended)
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, S
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::projection::{Projection, SharedFold, ViewError, path_in};
+use super::projection::{Projection, SharedFold, ViewError, doubt_in, path_in};
 use super::{snapshot, view};
 use crate::event::Events;
 use crate::log::{Log, Tail, TailError};
@@ -67,9 +67,30 @@ pub(crate) async fn ensure_view(
         return Ok(());
     }
     tracing::info!(view = %path.display(), head = %log.head(), "rebuilding the inbox view");
-    begin(&building, log, anew.unwrap_or(Source::Snapshot)).await?;
+    let doubt = doubt_in(data);
+    let source = if doubt.exists() { Source::FirstEvent } else { anew.unwrap_or(Source::Snapshot) };
+    begin(&building, log, source).await?;
     build(&building, log, log.head(), Pace::Full, progress).await?;
-    put_at(&building, &path)
+    put_at(&building, &path)?;
+    if source == Source::FirstEvent {
+        forget_snapshots(log).await;
+    }
+    let _ = std::fs::remove_file(doubt); // most often there is none
+    Ok(())
+}
+
+/// Drops the snapshots after a view was built without them: what was wrong in the one before may be so in them.
+pub(crate) async fn forget_snapshots(log: &Log) {
+    loop {
+        match log.drop_snapshots(0).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "the snapshots cannot be dropped");
+                return;
+            }
+        }
+    }
 }
 
 async fn is_usable(path: &Path, log: &Log) -> bool {

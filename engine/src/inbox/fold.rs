@@ -249,7 +249,6 @@ impl Fold {
         effects: &mut Vec<Effect>,
         written: &dyn Written,
     ) -> rusqlite::Result<()> {
-        let key = |user: &UserId| UserKey { tenant: event.tenant.clone(), user: user.clone() };
         match &event.fact {
             Fact::NotificationPublished(published) => {
                 self.publish(event, changes);
@@ -273,50 +272,54 @@ impl Fold {
             Fact::ScheduleCancelled(cancelled) => {
                 changes.timers.push(TimerChange::VoidPublication(cancelled.id));
             }
-            Fact::Snoozed(snoozed) => {
-                self.snooze(event, &key(&snoozed.user), snoozed, changes);
-                effects.push(Effect::Changed(key(&snoozed.user), event.clone()));
-            }
-            Fact::Woken(woken) => {
-                let key = key(&woken.user);
-                if self.wake(event, &key, woken, changes) {
-                    effects.push(Effect::Changed(key, event.clone()));
-                }
-            }
             Fact::Joined(membership) => self.join(event, membership, changes, effects),
             Fact::Left(membership) => self.leave(event, membership, changes, effects),
-            Fact::Read(read) => {
-                let key = key(&read.user);
-                match &read.selection {
-                    Selection::Entries(entries) => {
-                        for entry in entries {
-                            self.change(&key, entry.stream, entry.offset, changes, |reading| {
-                                reading.read_one(entry.offset)
-                            });
-                        }
-                    }
-                    Selection::UpTo(position) => {
-                        self.change_all(&key, *position, changes, written, Reading::read_up_to)?;
-                    }
-                }
-                effects.push(Effect::Changed(key, event.clone()));
-            }
-            Fact::Seen(seen) => {
-                let key = key(&seen.user);
-                let see = |reading: &mut Reading, rank, _| reading.see_up_to(rank);
-                self.change_all(&key, seen.up_to, changes, written, see)?;
-                effects.push(Effect::Changed(key, event.clone()));
-            }
-            Fact::Marked(mark, marked) => {
-                let key = key(&marked.user);
-                for entry in &marked.entries {
-                    self.mark(&key, *mark, entry.stream, entry.offset, event.position, changes);
-                }
-                effects.push(Effect::Changed(key, event.clone()));
+            Fact::Read(_) | Fact::Seen(_) | Fact::Marked(..) | Fact::Snoozed(_) | Fact::Woken(_) => {
+                self.act(event, changes, effects, written)?;
             }
             Fact::Started(_) | Fact::Clicked(_) | Fact::Progress(_) | Fact::Unknown(_) => {}
         }
         self.position = event.position;
+        Ok(())
+    }
+
+    /// What a person did with what they have, or what came back to them.
+    fn act(
+        &mut self,
+        event: &Arc<Event>,
+        changes: &mut Changes,
+        effects: &mut Vec<Effect>,
+        written: &dyn Written,
+    ) -> rusqlite::Result<()> {
+        let Some(key) = event.owner() else { return Ok(()) };
+        match &event.fact {
+            Fact::Read(read) => match &read.selection {
+                Selection::Entries(entries) => {
+                    for entry in entries {
+                        self.change(&key, entry.stream, entry.offset, changes, |reading| {
+                            reading.read_one(entry.offset)
+                        });
+                    }
+                }
+                Selection::UpTo(position) => {
+                    self.change_all(&key, *position, changes, written, Reading::read_up_to)?;
+                }
+            },
+            Fact::Seen(seen) => {
+                let see = |reading: &mut Reading, rank, _| reading.see_up_to(rank);
+                self.change_all(&key, seen.up_to, changes, written, see)?;
+            }
+            Fact::Marked(mark, marked) => {
+                for entry in &marked.entries {
+                    self.mark(&key, *mark, entry.stream, entry.offset, event.position, changes);
+                }
+            }
+            Fact::Snoozed(snoozed) => self.snooze(event, &key, snoozed, changes),
+            // One that was overtaken wakes nothing, and nobody is told.
+            Fact::Woken(woken) if !self.wake(event, &key, woken, changes) => return Ok(()),
+            _ => {}
+        }
+        effects.push(Effect::Changed(key, event.clone()));
         Ok(())
     }
 

@@ -71,6 +71,7 @@ impl ViewError {
     pub(crate) fn is_full(&self) -> bool {
         let code = match self {
             Self::Database(error) => error.sqlite_error_code(),
+            Self::NoRoom => return true,
             _ => None,
         };
         code == Some(rusqlite::ErrorCode::DiskFull)
@@ -97,8 +98,11 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code().is_none_or(|code| !surroundings.contains(&code))
 }
 
-/// Removes a view, so that the next start builds it anew.
+/// Removes a view, so that the next start builds it anew: of all of the log, as the snapshots may have been taken of what was
+/// wrong.
 pub(crate) fn discard(data: &Path) -> Result<(), ViewError> {
+    let note = doubt_in(data);
+    std::fs::write(&note, "").map_err(|error| ViewError::File { path: note, error })?;
     remove_database(&path_in(data)).map_err(|(path, error)| ViewError::File { path, error })
 }
 
@@ -269,6 +273,11 @@ impl<'c> Projection<'c> {
     pub(crate) fn unpin(&self, key: &UserKey) {
         self.fold.write().unpin(key);
     }
+}
+
+/// The note that the snapshots may not be right.
+pub(super) fn doubt_in(data: &Path) -> PathBuf {
+    data.join("inbox.doubt")
 }
 
 /// Where the view lies within a data directory.

@@ -30,7 +30,7 @@ use crate::position::{Epoch, Offset, Position, StreamId};
 use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
 
 use checksum::EventRow;
-pub(crate) use inspect::{inspect, integrity};
+pub(crate) use inspect::{inspect, inspect_snapshots, integrity};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 

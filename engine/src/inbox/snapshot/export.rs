@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, Transaction, TransactionBehavior};
 
-use super::part::Packer;
+use super::part::{Packer, PartError};
 use super::record::{
     Action, Concern, Entries, Membership, Newest, Notification, Person, Reading, Record, Runs, Stream,
     Superseded, Timer,
@@ -23,6 +23,8 @@ pub(crate) enum ExportError {
     Database(#[from] rusqlite::Error),
     #[error("there is no inbox view of this version")]
     NoView,
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// Whoever takes the parts wants no more of them.
     #[error("it was given up")]
     GivenUp,
@@ -77,7 +79,7 @@ impl<F: FnMut(Position, u32, Vec<u8>) -> bool> Export<'_, F> {
     }
 
     fn add(&mut self, record: &Record) -> Done {
-        let part = self.packer.add(record);
+        let part = self.packer.add(record)?;
         part.map_or(Ok(()), |part| self.hand_out(part))
     }
 

@@ -59,10 +59,17 @@ pub(crate) async fn import(path: &Path, log: &Log, snapshot: &SnapshotHeader) ->
     let connection = building(path).connect().await?;
     let (parts, unpacked) = flume::bounded(PARTS_AHEAD);
     let (start, at) = (log.epochs().cursor(Position(0)), snapshot.at.clone());
+    let expected = snapshot.parts;
     let thread = on_thread("tidings-import", connection, move |connection| -> Result<(), ImportError> {
         view::create_tables(connection, &start)?;
+        let mut written = 0;
         for part in unpacked {
             write(connection, &part?)?;
+            written += 1;
+        }
+        // Whoever reads the parts may have gone.
+        if written < expected {
+            return Err(PartError::Missing.into());
         }
         Ok(view::set_checkpoint(connection, &at)?)
     });

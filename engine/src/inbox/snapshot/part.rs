@@ -3,9 +3,9 @@
 use super::record::Record;
 
 /// Bytes of records before a part is closed.
-const PART_BYTES: usize = 1 << 20;
-/// Bytes of a part before it was compressed, at most: one that claims more is damaged.
-const PART_BYTES_MOST: usize = 16 << 20;
+const PART_BYTES: usize = 256 << 10;
+/// So many bytes no part has before it is compressed: one that claims as many is damaged.
+const PART_BYTES_TOO_MANY: usize = 64 << 20;
 
 /// A part that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +28,17 @@ pub(super) struct Packer {
 
 impl Packer {
     /// Adds a record; the part it completes, if it does.
-    pub(super) fn add(&mut self, record: &Record) -> Option<Vec<u8>> {
-        serde_json::to_writer(&mut self.lines, record)
-            .unwrap_or_else(|error| unreachable!("a record is JSON: {error}"));
+    ///
+    /// # Errors
+    /// [`PartError::TooLarge`] for a record that nobody would read back.
+    pub(super) fn add(&mut self, record: &Record) -> Result<Option<Vec<u8>>, PartError> {
+        serde_json::to_writer(&mut self.lines, record)?;
         self.lines.push(b'\n');
-        (self.lines.len() >= PART_BYTES).then(|| self.pack())
+        match self.lines.len() {
+            PART_BYTES_TOO_MANY.. => Err(PartError::TooLarge(self.lines.len())),
+            PART_BYTES.. => Ok(Some(self.pack())),
+            _ => Ok(None),
+        }
     }
 
     /// What is left, if there is any.
@@ -50,7 +56,7 @@ impl Packer {
 /// The records of a part.
 pub(super) fn unpack(part: &[u8]) -> Result<Vec<Record>, PartError> {
     let (size, compressed) = lz4_flex::block::uncompressed_size(part)?;
-    if size > PART_BYTES_MOST {
+    if size >= PART_BYTES_TOO_MANY {
         return Err(PartError::TooLarge(size));
     }
     let lines = lz4_flex::block::decompress(compressed, size)?;
@@ -67,7 +73,8 @@ mod tests {
     fn records_survive_parts_and_damage_is_an_error() {
         let records: Vec<Record> = (0..200_000).map(|number| Record::Woken(Position(number))).collect();
         let mut packer = Packer::default();
-        let mut parts: Vec<Vec<u8>> = records.iter().filter_map(|record| packer.add(record)).collect();
+        let mut parts: Vec<Vec<u8>> =
+            records.iter().filter_map(|record| packer.add(record).unwrap()).collect();
         parts.extend(packer.finish());
         assert!(parts.len() > 1, "they are more than one part");
         let unpacked: Vec<Record> = parts.iter().flat_map(|part| unpack(part).unwrap()).collect();
