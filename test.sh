@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# A C compiler for SQLite and for the disk that fails, curl for an example, Python for a client that is not ours.
+# A C compiler for SQLite and for the disk that fails, curl for an example, Python for a client and a parser that are not ours.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
@@ -19,9 +19,9 @@ if ((${#missing[@]})); then
   "${as_root[@]}" apt-get update -qq
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
 fi
-if ! target/python/bin/python -c 'import websockets' 2>/dev/null; then
+if ! target/python/bin/python -c 'import prometheus_client, websockets' 2>/dev/null; then
   python3 -m venv target/python
-  target/python/bin/pip install --quiet --disable-pip-version-check 'websockets==15.0.1'
+  target/python/bin/pip install --quiet --disable-pip-version-check 'prometheus-client==0.26.0' 'websockets==15.0.1'
 fi
 
 cargo test --workspace "$@"

@@ -17,6 +17,7 @@ mod histories;
 mod http;
 mod live;
 mod load;
+mod operation;
 mod power;
 mod privacy;
 mod progress;

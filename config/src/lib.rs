@@ -10,6 +10,7 @@ mod load;
 mod nearest;
 mod problem;
 mod reload;
+mod shutdown;
 mod token;
 mod tree;
 
@@ -22,6 +23,7 @@ use serde::Deserialize;
 pub use load::{Flag, Loaded, PluginSettings, Sources, load};
 pub use problem::{ConfigError, Findings, Problem, Source};
 pub use reload::{Change, Reloaded, without_secrets};
+pub use shutdown::ShutdownSettings;
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
 /// Everything that can be set.
@@ -38,6 +40,10 @@ pub struct Settings {
     pub snapshot_events: u64,
     /// How long a connection may take no byte of what is sent before it is closed.
     pub stall_seconds: NonZeroU32,
+    /// Where metrics are shown to everybody who reaches it.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How the server stops.
+    pub shutdown: ShutdownSettings,
     /// What is kept of what became of notifications.
     pub delivery: DeliverySettings,
     /// What is said on standard error.
@@ -56,6 +62,8 @@ impl Default for Settings {
             reserve_bytes: 64 << 20,
             snapshot_events: 1_000_000,
             stall_seconds: const { NonZeroU32::new(30).unwrap() },
+            metrics_listen: None,
+            shutdown: ShutdownSettings::default(),
             delivery: DeliverySettings::default(),
             log: LogSettings::default(),
             token: TokenSettings::default(),
@@ -70,6 +78,7 @@ impl Settings {
         self.log.check(findings);
         self.token.check(findings);
         self.delivery.check(findings);
+        self.shutdown.check(findings);
     }
 }
 

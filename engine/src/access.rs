@@ -17,6 +17,8 @@ pub struct Scopes {
     pub publish: bool,
     /// To manage: members of channels, the log, presence.
     pub admin: bool,
+    /// To read the server's metrics.
+    pub metrics: bool,
 }
 
 /// A permission that an action needs.
@@ -26,6 +28,8 @@ pub enum Scope {
     Publish,
     /// To manage.
     Admin,
+    /// To read the server's metrics.
+    Metrics,
 }
 
 impl Scope {
@@ -35,6 +39,7 @@ impl Scope {
         match self {
             Self::Publish => "publish",
             Self::Admin => "admin",
+            Self::Metrics => "metrics",
         }
     }
 }
@@ -114,7 +119,7 @@ impl Identity {
             roles: Vec::new(),
             session: None,
             channels: Vec::new(),
-            scopes: Scopes { publish: true, admin: true },
+            scopes: Scopes { publish: true, admin: true, metrics: true },
             issued_at: None,
             expires_at: i64::MAX,
         }
@@ -144,6 +149,7 @@ impl Identity {
         let granted = match scope {
             Scope::Publish => self.scopes.publish,
             Scope::Admin => self.scopes.admin,
+            Scope::Metrics => self.scopes.admin || self.scopes.metrics,
         };
         if granted {
             Ok(())

@@ -302,8 +302,8 @@ pub(crate) struct TokenArgs {
     /// A pattern of channels they may join and watch, such as 'topic:*'; may be repeated
     #[arg(long = "permit", value_name = "PATTERN")]
     pub(crate) channels: Vec<String>,
-    /// What else they may do: publish, admin; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin"])]
+    /// What else they may do: publish, admin, metrics; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin", "metrics"])]
     pub(crate) scopes: Vec<String>,
     /// Their login session
     #[arg(long)]

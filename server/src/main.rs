@@ -17,6 +17,7 @@ mod plugins;
 mod progress;
 mod publish;
 mod rebuild;
+mod reload;
 mod retract;
 mod scheduled;
 mod secret;

@@ -13,23 +13,27 @@ mod deliveries;
 mod health;
 mod inbox;
 mod log;
+mod metrics;
 mod opening;
 mod params;
 mod presence;
 pub mod problem;
 mod publish;
+mod request;
 mod server;
 mod stats;
 pub mod token;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -37,11 +41,15 @@ use serde::Serialize;
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use metrics::Requests;
 pub use opening::Wishes;
 use problem::Problem;
+pub use request::REQUEST_ID;
+use tidings_config::Settings;
 use token::Tokens;
 
 /// The position an answer is true at, on every answer that has one.
@@ -56,12 +64,30 @@ pub struct Context {
     pub engine: Engine,
     /// Who may come in.
     pub tokens: Arc<Tokens>,
-    /// Where the paths of actions lead, for those who follow a link: of the application.
-    pub action_base: Option<Arc<str>>,
+    /// The settings as they are now: a reload changes some.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// What is counted of requests.
+    pub requests: Requests,
+    /// Cancelled when the server is about to stop: nobody new is to be sent here.
+    pub leaving: CancellationToken,
     /// Cancelled when connections have to end.
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
     pub connections: TaskTracker,
+}
+
+impl Context {
+    /// Where the paths of actions lead, for those who follow a link: to the application, or else to this host.
+    pub(crate) fn action_base(&self) -> Option<Arc<str>> {
+        let settings = self.settings.borrow();
+        settings.delivery.action_base.as_deref().map(|base| base.trim_end_matches('/').into())
+    }
+
+    /// In how many milliseconds somebody is to come back who is sent away because the server stops: each at another moment.
+    #[must_use]
+    pub fn return_after_ms(&self) -> u64 {
+        some_moment(u64::from(self.settings.borrow().shutdown.return_within_seconds) * 1_000)
+    }
 }
 
 /// A transport that lives on HTTP: it is mounted beside the REST API.
@@ -73,8 +99,11 @@ pub trait Routes: Send + 'static {
 /// The HTTP transport, on a socket that listens already.
 pub struct Http {
     listener: TcpListener,
+    /// An address where metrics are for everybody.
+    metrics_listener: Option<TcpListener>,
     tokens: Arc<Tokens>,
-    action_base: Option<Arc<str>>,
+    settings: watch::Receiver<Arc<Settings>>,
+    leaving: CancellationToken,
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
 }
@@ -90,7 +119,9 @@ impl Http {
     pub async fn bind(address: SocketAddr, tokens: Tokens) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (tokens, mounted) = (Arc::new(tokens), Vec::new());
-        Ok(Self { listener, tokens, action_base: None, mounted, stall_patience: STALL_PATIENCE })
+        let (settings, leaving) = (watch::channel(Arc::default()).1, CancellationToken::new());
+        let (metrics_listener, stall_patience) = (None, STALL_PATIENCE);
+        Ok(Self { listener, metrics_listener, tokens, settings, leaving, mounted, stall_patience })
     }
 
     /// Gives up a connection of whatever kind that takes no byte of what is sent for so long.
@@ -100,11 +131,33 @@ impl Http {
         self
     }
 
-    /// Actions that are a path lead to the application here, for those who follow a link; without it, to this host.
+    /// Goes by these settings, as they change.
     #[must_use]
-    pub fn with_action_base(mut self, base: Option<&str>) -> Self {
-        self.action_base = base.map(|base| base.trim_end_matches('/').into());
+    pub fn following(mut self, settings: watch::Receiver<Arc<Settings>>) -> Self {
+        self.settings = settings;
         self
+    }
+
+    /// Says that it is not ready from when this is cancelled on, though it serves until the shutdown.
+    #[must_use]
+    pub fn leaving(mut self, leaving: CancellationToken) -> Self {
+        self.leaving = leaving;
+        self
+    }
+
+    /// Shows metrics to everybody who reaches another address, too.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub async fn with_metrics_on(mut self, address: SocketAddr) -> std::io::Result<Self> {
+        self.metrics_listener = Some(TcpListener::bind(address).await?);
+        Ok(self)
+    }
+
+    /// Where metrics are for everybody.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listener.as_ref()?.local_addr().ok()
     }
 
     /// Mounts another transport.
@@ -133,18 +186,26 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, action_base, mounted, stall_patience } = *self;
+        let Self { listener, metrics_listener, tokens, settings, leaving, mounted, stall_patience } = *self;
         let connections = TaskTracker::new();
         let context = Context {
             engine,
             tokens,
-            action_base,
+            settings,
+            requests: Requests::default(),
+            leaving,
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let router = mounted.fold(router(context.clone()), Router::merge);
+        let router = router.layer(middleware::from_fn_with_state(context.clone(), request::observed));
         async move {
+            if let Some(listener) = metrics_listener {
+                let (router, until) = (metrics::open_router(context), shutdown.clone());
+                let serving = server::serve(listener, router, TaskTracker::new(), until, stall_patience);
+                connections.spawn(serving);
+            }
             server::serve(listener, router, connections, shutdown, stall_patience).await;
             Ok(())
         }
@@ -165,6 +226,7 @@ fn router(context: Context) -> Router {
         .merge(presence::router())
         .merge(stats::router())
         .merge(log::router())
+        .merge(metrics::router())
         .merge(health::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -213,11 +275,10 @@ impl FromRequestParts<Context> for AtLeast {
 }
 
 /// A moment within so many milliseconds, another one for everybody who is told to come back, so that they do not come
-/// all at once. The clock's nanoseconds are random enough for that.
+/// all at once.
 #[must_use]
 pub fn some_moment(within_ms: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::from(now.subsec_nanos()) / 1_000 % within_ms.max(1)
+    RandomState::new().hash_one(()) % within_ms.max(1)
 }
 
 /// An answer that names its position.

@@ -121,7 +121,11 @@ impl Tokens {
             roles: roles.iter().filter_map(|role| role.parse::<Role>().ok()).collect(),
             session,
             channels: channels.iter().map(|text| parse(&names.channels, text)).collect::<Result<_, _>>()?,
-            scopes: Scopes { publish: scopes.contains(&"publish"), admin: scopes.contains(&"admin") },
+            scopes: Scopes {
+                publish: scopes.contains(&"publish"),
+                admin: scopes.contains(&"admin"),
+                metrics: scopes.contains(&"metrics"),
+            },
             issued_at: claims.get("iat").map(|at| seconds(at).ok_or("iat is not a time")).transpose()?,
             expires_at: claims
                 .get("exp")
@@ -283,7 +287,7 @@ mod tests {
         assert_eq!(identity.roles[0].as_str(), "ADMIN");
         assert_eq!(identity.session.unwrap().as_str(), "s1");
         assert_eq!(identity.channels[0].to_string(), "topic:*");
-        assert_eq!(identity.scopes, Scopes { publish: true, admin: false });
+        assert_eq!(identity.scopes, Scopes { publish: true, ..Scopes::default() });
     }
 
     #[test]
@@ -387,7 +391,7 @@ mod tests {
         let odd = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap();
         assert_eq!(odd.user.unwrap().as_str(), "18446744073709551615");
         assert_eq!(odd.roles.len(), 1, "a role that can be no channel's name is passed over");
-        assert_eq!(identity.scopes, Scopes { publish: true, admin: true });
+        assert_eq!(identity.scopes, Scopes { publish: true, admin: true, metrics: false });
     }
 
     #[test]

@@ -12,10 +12,12 @@ use tidings_engine::event::Mark;
 use tidings_engine::hub::SubscriberId;
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::input::{self, FieldError};
+use tidings_engine::request::{self, RequestId};
 use tidings_engine::{
     Channel, CloudEvent, Draft, Engine, Identity, NotificationId, Position, Publication, Subscriber, limits,
 };
 use tidings_http::problem::Problem;
+use tracing::Instrument;
 
 use crate::message::{answer, error};
 
@@ -67,7 +69,9 @@ pub(crate) fn begin(
             Err(problem) => error(&id, &problem),
         }
     };
-    Some(run.boxed())
+    let request_id = RequestId::new();
+    let span = tracing::error_span!("request", id = %request_id);
+    Some(request::within(request_id, run).instrument(span).boxed())
 }
 
 /// The outcome, once everything up to the position it names is in the mailbox: it is to be written before the answer.

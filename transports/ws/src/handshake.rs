@@ -71,7 +71,7 @@ async fn serve(context: Context, identity: Option<Identity>, mut wishes: Wishes,
     };
     match connected {
         Ok(connection) => connection.run(socket).await,
-        Err(close) => socket.close(closing(close, None), close).await,
+        Err(close) => socket.close(closing(&context, close, None), close).await,
     }
 }
 
