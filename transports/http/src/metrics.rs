@@ -60,13 +60,15 @@ async fn for_anybody(State(context): State<Context>) -> Response {
     }
 }
 
-type Labels = [(&'static str, String); 3];
+type AllLabels = [(&'static str, String); 3];
+type RouteLabel = [(&'static str, String); 1];
+type Seconds = Family<RouteLabel, Histogram, fn() -> Histogram>;
 
 /// What is counted of HTTP requests.
 #[derive(Clone)]
 pub struct Requests {
-    served: Family<Labels, Counter>,
-    seconds: Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>,
+    served: Family<AllLabels, Counter>,
+    seconds: Seconds,
 }
 
 impl Default for Requests {
