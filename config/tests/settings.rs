@@ -1,5 +1,7 @@
 //! The settings as operators write them: files, variables and flags, right and wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
