@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod live;
 mod load;
+mod operation;
 mod origins;
 mod page;
 mod power;

@@ -152,11 +152,16 @@ impl World {
         }
     }
 
+    /// Sends the server a signal: `TERM`, `HUP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.server.as_ref().and_then(Child::id).expect("it runs").to_string();
+        std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");
+    }
+
     /// Asks the server to stop, and waits until it has.
     pub async fn stop(&mut self) -> std::process::ExitStatus {
+        self.signal("TERM");
         let mut server = self.server.take().expect("it runs");
-        let pid = server.id().expect("it runs").to_string();
-        std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         in_time("the server's end", server.wait()).await.expect("it ends")
     }
 

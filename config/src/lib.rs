@@ -14,6 +14,7 @@ mod load;
 mod nearest;
 mod problem;
 mod reload;
+mod shutdown;
 mod tls;
 mod token;
 mod tree;
@@ -31,6 +32,7 @@ pub use limits::{LimitSettings, Rate};
 pub use load::{Flag, Loaded, PluginSettings, Sources, load};
 pub use problem::{ConfigError, Findings, Problem, Source};
 pub use reload::{Change, Reloaded, without_secrets};
+pub use shutdown::ShutdownSettings;
 pub use tls::TlsSettings;
 pub use token::{ClaimNames, LEEWAY_SECONDS_MOST, SECRET_BYTES_LEAST, TokenSettings};
 
@@ -50,6 +52,10 @@ pub struct Settings {
     pub stall_seconds: NonZeroU32,
     /// Which web pages may use it from a browser.
     pub cors: CorsSettings,
+    /// Where metrics are shown to everybody who reaches it.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How the server stops.
+    pub shutdown: ShutdownSettings,
     /// What is kept of what became of notifications.
     pub delivery: DeliverySettings,
     /// How much may come in, and how long it may take.
@@ -75,6 +81,8 @@ impl Default for Settings {
             snapshot_events: 1_000_000,
             stall_seconds: const { NonZeroU32::new(30).unwrap() },
             cors: CorsSettings::default(),
+            metrics_listen: None,
+            shutdown: ShutdownSettings::default(),
             delivery: DeliverySettings::default(),
             limits: LimitSettings::default(),
             log: LogSettings::default(),
@@ -96,6 +104,7 @@ impl Settings {
         self.limits.check(findings);
         self.tls.check(findings);
         channels::check(&self.channels, findings);
+        self.shutdown.check(findings);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The settings as operators write them: files, variables and flags, right and wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,6 +16,21 @@ struct Greeter {
     #[serde(default)]
     #[allow(dead_code, reason = "it is only read")]
     names: Vec<char>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "it is only read")]
+    password: Option<Password>,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Password;
+
+impl TryFrom<String> for Password {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Err(format!("expected a better one than {text}"))
+    }
 }
 
 const PLUGINS: &[PluginSettings] = &[PluginSettings::of::<Greeter>("greeter")];
@@ -315,6 +332,12 @@ fn a_variable_that_looks_like_a_setting_and_is_none_is_odd() {
             "the variable TIDINGS_BANANA is no setting",
         ]
     );
+}
+
+#[test]
+fn no_message_of_a_plugin_shows_a_secret() {
+    let said = wrong("[plugins.greeter]\nmax-words = 1\npassword = 'hunter2'").concat();
+    assert_eq!(said, "3:12: plugins.greeter.password: is not as expected");
 }
 
 #[test]

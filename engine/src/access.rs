@@ -26,6 +26,8 @@ pub struct Scopes {
     pub publish: bool,
     /// To manage: members of channels, the log, presence.
     pub admin: bool,
+    /// To read the server's metrics.
+    pub metrics: bool,
 }
 
 /// A permission that an action needs.
@@ -35,6 +37,8 @@ pub enum Scope {
     Publish,
     /// To manage.
     Admin,
+    /// To read the server's metrics.
+    Metrics,
 }
 
 impl Scope {
@@ -44,6 +48,7 @@ impl Scope {
         match self {
             Self::Publish => "publish",
             Self::Admin => "admin",
+            Self::Metrics => "metrics",
         }
     }
 }
@@ -128,7 +133,7 @@ impl Identity {
             session: None,
             channels: Vec::new(),
             publish_to: Vec::new(),
-            scopes: Scopes { publish: true, admin: true },
+            scopes: Scopes { publish: true, admin: true, metrics: true },
             claims: BTreeMap::new(),
             issued_at: None,
             expires_at: i64::MAX,
@@ -167,6 +172,7 @@ impl Identity {
         match scope {
             Scope::Publish => self.scopes.publish,
             Scope::Admin => self.scopes.admin,
+            Scope::Metrics => self.scopes.admin || self.scopes.metrics,
         }
     }
 

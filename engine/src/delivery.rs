@@ -207,13 +207,20 @@ pub struct Parcel {
     position: Position,
     weight: usize,
     noted: OnceLock<Option<Arc<Noted>>>,
+    notifications: u64,
+    oldest_ms: Option<i64>,
 }
 
 impl Parcel {
     /// A parcel that brings its receiver to `position`.
     pub(crate) fn new(deliveries: Box<[Arc<Delivery>]>, position: Position) -> Self {
         let weight = deliveries.iter().map(|delivery| delivery.message.weight()).sum();
-        Self { deliveries, position, weight, noted: OnceLock::new() }
+        let times = deliveries.iter().filter_map(|delivery| match &delivery.message {
+            Message::Notification { event, .. } => Some(event.recorded_at.as_millisecond()),
+            _ => None,
+        });
+        let (notifications, oldest_ms) = (times.clone().count() as u64, times.min());
+        Self { deliveries, position, weight, noted: OnceLock::new(), notifications, oldest_ms }
     }
 
     /// The messages, in the order of their positions.
@@ -237,6 +244,16 @@ impl Parcel {
     /// What is counted of it, if it has notifications.
     pub(crate) fn noted(&self, meters: &Meters) -> Option<&Arc<Noted>> {
         self.noted.get_or_init(|| Noted::of(&self.deliveries, meters)).as_ref()
+    }
+
+    /// How many of its messages are notifications.
+    pub(crate) fn notifications(&self) -> u64 {
+        self.notifications
+    }
+
+    /// When the oldest of them was recorded, in milliseconds since 1970.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        self.oldest_ms
     }
 }
 

@@ -23,6 +23,7 @@ use crate::inbox::{Source, ViewError, ViewReaders, discard_view, ensure_view, is
 use crate::known_head;
 use crate::limits;
 use crate::log::{Append, Appended, Log, LogError, to_millisecond};
+use crate::metrics::{Mailboxes, Metrics, Progressed};
 use crate::names::{Channel, Tenant};
 use crate::plugin::Plugin;
 use crate::position::Position;
@@ -373,6 +374,24 @@ impl Engine {
     #[must_use]
     pub fn is_accepting(&self) -> bool {
         self.is_ready() && !self.log().space().is_short()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.log().metrics()
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progressed(&self) -> Progressed {
+        let (folded, written) = (*self.projector().folded.borrow(), *self.projector().written.borrow());
+        Progressed { head: self.log().head().0, folded: folded.0, written: written.0 }
+    }
+
+    /// What waits for those who are connected; looked up, so not for every delivery. `None` when it has stopped.
+    pub async fn mailboxes(&self) -> Option<Mailboxes> {
+        self.projector().ask(Request::Mailboxes).await
     }
 
     /// Waits until the engine fails, and says why. Whoever runs it must then exit: what was being written is not known.

@@ -16,6 +16,7 @@ use crate::names::IdempotencyKey;
 use crate::names::{Channel, Publisher, Tenant, UserId, UserKey};
 use crate::notification::{Notification, NotificationId};
 use crate::position::{Offset, Position, StreamId};
+use crate::request::RequestId;
 use crate::store::StreamName;
 
 pub use progress::{Connected, LATENCIES_MS, Metered, Numbers, Progress, Reached};
@@ -33,6 +34,8 @@ pub struct Event {
     pub entries: Vec<Entry>,
     /// What happened.
     pub fact: Fact,
+    /// The request that brought it, as long as it is in memory.
+    pub(crate) request: Option<RequestId>,
     /// The size of its stored form.
     bytes: usize,
     document: OnceLock<Bytes>,
@@ -305,7 +308,12 @@ impl Event {
         fact: Fact,
         bytes: usize,
     ) -> Self {
-        Self { position, tenant, recorded_at, entries, fact, bytes, document: OnceLock::new() }
+        Self { position, tenant, recorded_at, entries, fact, request: None, bytes, document: OnceLock::new() }
+    }
+
+    /// The same, with the request that brought it.
+    pub(crate) fn of_request(self, request: Option<RequestId>) -> Self {
+        Self { request, ..self }
     }
 
     /// The notification this event is about, if it published one.

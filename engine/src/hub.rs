@@ -21,6 +21,7 @@ use crate::access::{Identity, Rules};
 use crate::delivery::{Delivery, Message, Parcel};
 use crate::inbox::{Effect, Fold};
 use crate::limits;
+use crate::metrics::{Mailboxes, Metrics};
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
 
@@ -39,6 +40,7 @@ pub(crate) struct Hub {
     stale: RoaringBitmap,
     /// What the operator permits beside what tokens say.
     rules: Arc<Rules>,
+    metrics: Arc<Metrics>,
 }
 
 /// Who of a tenant is in its channels.
@@ -88,6 +90,25 @@ impl Batch {
 }
 
 impl Hub {
+    pub(crate) fn counting(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
+    /// What waits for those who are live.
+    pub(crate) fn mailboxes(&self) -> Mailboxes {
+        let mut mailboxes = Mailboxes::default();
+        for connected in self.slots.iter().flatten() {
+            let Some(sender) = &connected.sender else {
+                mailboxes.behind += 1;
+                continue;
+            };
+            mailboxes.live += 1;
+            mailboxes.parcels += sender.waiting();
+            mailboxes.fullest = mailboxes.fullest.max(sender.waiting());
+        }
+        mailboxes
+    }
+
     /// Adds a subscriber, whose user is a member of `channels`. It gets nothing before it is [attached](Self::attach).
     pub(crate) fn subscribe<'c>(
         &mut self,
@@ -328,6 +349,7 @@ impl Hub {
     /// Puts the parcels into the mailboxes. Whoever gets the same messages gets the same parcel.
     fn send(&mut self, batch: Batch, position: Position) {
         let Batch { deliveries, lists, .. } = batch;
+        let (mut sent, mut full) = (0, 0);
         let mut parcels: HashMap<SmallVec<[u32; 4]>, Arc<Parcel>> = HashMap::new();
         let mut last: Option<(SmallVec<[u32; 4]>, Arc<Parcel>)> = None;
         for (slot, list) in lists {
@@ -344,12 +366,18 @@ impl Hub {
                 }
             };
             let connected = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
-            if let Some(connected) = connected
-                && connected.sender.as_ref().is_some_and(|sender| !sender.send(parcel))
-            {
-                connected.sender = None; // it reads what it missed from the log
+            let Some(connected) = connected else { continue };
+            match connected.sender.as_ref().map(|sender| sender.send(parcel)) {
+                Some(true) => sent += 1,
+                Some(false) => {
+                    connected.sender = None; // it reads what it missed from the log
+                    full += 1;
+                }
+                None => {}
             }
         }
+        self.metrics.parcels.add(sent);
+        self.metrics.mailboxes_full.add(full);
     }
 
     fn at(&self, slot: Slot) -> Option<&Connected> {
@@ -358,7 +386,8 @@ impl Hub {
 
     /// Lets all subscribers go.
     pub(crate) fn close(&mut self) {
-        *self = Self { rules: self.rules.clone(), ..Self::default() };
+        let rules = self.rules.clone();
+        *self = Self { rules, ..Self::counting(self.metrics.clone()) };
     }
 }
 

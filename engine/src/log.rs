@@ -7,7 +7,7 @@ mod ring;
 mod tail;
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::epochs::Epochs;
 use crate::event::codec::DecodeError;
 use crate::event::{Event, Events, Fact, codec};
+use crate::metrics::Metrics;
 use crate::names::Tenant;
 use crate::position::{Cursor, Position};
+use crate::request::{self, RequestId};
 use crate::space::Space;
 use crate::store::{
     AppendItem, AppendOutcome, EventStore, KeyClaim, KeyHolder, NewEvent, SnapshotHeader, StoreError,
@@ -94,6 +96,7 @@ struct Shared {
     ring: RwLock<Ring>,
     failed: CancellationToken,
     space: Space,
+    metrics: Arc<Metrics>,
 }
 
 /// What is said of commands that there is no room for.
@@ -121,6 +124,8 @@ struct Submission {
     recorded_at: Timestamp,
     /// Whether it is written where nothing else is accepted any more.
     from_reserve: bool,
+    /// The request that it is for.
+    request: Option<RequestId>,
     reply: oneshot::Sender<Result<Vec<Appended>, Full>>,
     /// Its share of the queue's bytes, until it is written.
     _room: OwnedSemaphorePermit,
@@ -150,6 +155,7 @@ impl Log {
             ring: RwLock::new(Ring::starting_after(head.position)),
             failed: CancellationToken::new(),
             space,
+            metrics: Arc::default(),
         });
         let (queue, submissions) = mpsc::channel(QUEUED_COMMANDS);
         let task = append_task(shared.clone(), submissions, closing);
@@ -190,6 +196,12 @@ impl Log {
         self.shared.failed.cancelled().await;
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
     /// The room there is for it.
     pub(crate) fn space(&self) -> &Space {
         &self.shared.space
@@ -215,9 +227,10 @@ impl Log {
         let bytes = items.iter().map(Item::bytes).sum();
         let (reply, answer) = oneshot::channel();
         let room = self.room_for(bytes).await?;
-        let submission = Submission { items, recorded_at, from_reserve, reply, _room: room };
+        let submission =
+            Submission { items, recorded_at, from_reserve, request: request::current(), reply, _room: room };
         self.queue.send_timeout(submission, QUEUE_PATIENCE).await.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => LogError::Busy,
+            mpsc::error::SendTimeoutError::Timeout(_) => self.busy(),
             mpsc::error::SendTimeoutError::Closed(_) => LogError::Closed,
         })?;
         answer.await.map_err(|_| LogError::OutcomeUnknown)?.map_err(|Full| LogError::Full)
@@ -227,8 +240,13 @@ impl Log {
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, LogError> {
         let share = bytes.clamp(1, QUEUED_BYTES) as u32;
         let room = self.room.clone().acquire_many_owned(share);
-        let in_time = tokio::time::timeout(QUEUE_PATIENCE, room).await.map_err(|_| LogError::Busy)?;
+        let in_time = tokio::time::timeout(QUEUE_PATIENCE, room).await.map_err(|_| self.busy())?;
         in_time.map_err(|_| LogError::Closed)
+    }
+
+    fn busy(&self) -> LogError {
+        self.shared.metrics.refused_busy.add(1);
+        LogError::Busy
     }
 
     /// What a key stands for: the position of the event appended under it, and the hash of its content.
@@ -363,7 +381,7 @@ async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>,
             alarm.disarm();
             return;
         };
-        let group = admit(&shared.space, gather(first, &mut queue));
+        let group = admit(&shared, gather(first, &mut queue));
         if group.is_empty() {
             continue;
         }
@@ -388,10 +406,13 @@ fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Subm
 }
 
 /// Refuses what there is no room for.
-fn admit(space: &Space, mut group: Vec<Submission>) -> Vec<Submission> {
+fn admit(Shared { space, metrics, .. }: &Shared, mut group: Vec<Submission>) -> Vec<Submission> {
     if space.is_short() {
         let refused = group.extract_if(.., |submission| !submission.from_reserve);
-        refused.for_each(|submission| drop(submission.reply.send(Err(Full)))); // the caller may have gone
+        refused.for_each(|submission| {
+            metrics.refused_full.add(submission.items.len() as u64);
+            drop(submission.reply.send(Err(Full))); // the caller may have gone
+        });
     }
     space.will_commit(group.iter().map(Submission::bytes).sum());
     group
@@ -408,18 +429,21 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
             items.push(AppendItem { tenant: command.tenant.clone(), key: command.key.take(), events });
             commands.push((command, sizes));
         }
-        waiting.push((commands, submission.recorded_at, submission.reply));
+        waiting.push((commands, submission.recorded_at, submission.request, submission.reply));
     }
     let count = items.len();
+    let begun = Instant::now();
     let outcomes = match shared.store.append(items).await {
         Err(StoreError::Full) => {
             shared.space.ran_out();
+            shared.metrics.refused_full.add(count as u64);
             tracing::error!("the disk is full: what was to be appended is refused");
-            waiting.into_iter().for_each(|(_, _, reply)| drop(reply.send(Err(Full))));
+            waiting.into_iter().for_each(|(.., reply)| drop(reply.send(Err(Full))));
             return Ok(());
         }
-        outcomes => outcomes?,
+        outcomes => outcomes.inspect_err(|_| shared.metrics.failed_commits.add(1))?,
     };
+    shared.metrics.committed(count, begun.elapsed());
     if outcomes.len() != count {
         let wrong = format!("it gave {} outcomes for {count} items", outcomes.len());
         return Err(StoreError::Other(wrong.into()));
@@ -427,14 +451,17 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
     let mut outcomes = outcomes.into_iter();
     let mut committed = Vec::new();
     let mut answers = Vec::with_capacity(waiting.len());
-    for (commands, recorded_at, reply) in waiting {
+    for (commands, recorded_at, request, reply) in waiting {
         let appended: Vec<Appended> = commands
             .into_iter()
             .zip(&mut outcomes)
-            .map(|((command, sizes), outcome)| settle(command, &sizes, recorded_at, outcome, &mut committed))
+            .map(|((command, sizes), outcome)| {
+                settle(command, &sizes, (recorded_at, request.as_ref()), outcome, &mut committed)
+            })
             .collect();
         answers.push((reply, appended));
     }
+    shared.metrics.appended(committed.iter().map(|event| &**event));
     shared.publish(committed);
     for (reply, appended) in answers {
         let _ = reply.send(Ok(appended)); // the caller may have gone
@@ -446,7 +473,7 @@ async fn commit(shared: &Shared, group: Vec<Submission>) -> Result<(), StoreErro
 fn settle(
     command: Append,
     sizes: &[usize],
-    recorded_at: Timestamp,
+    (recorded_at, request): (Timestamp, Option<&RequestId>),
     outcome: AppendOutcome,
     committed: &mut Events,
 ) -> Appended {
@@ -459,7 +486,11 @@ fn settle(
                 .zip(command.facts.into_iter().zip(sizes))
                 .map(|((position, entries), (fact, bytes))| {
                     let tenant = command.tenant.clone();
-                    Arc::new(Event::new(position, tenant, recorded_at, entries, fact, *bytes))
+                    let event = Event::new(position, tenant, recorded_at, entries, fact, *bytes);
+                    if let Some(request) = request {
+                        tracing::debug!(%request, %position, kind = event.fact.type_name(), "appended");
+                    }
+                    Arc::new(event.of_request(request.cloned()))
                 })
                 .collect();
             committed.extend(events.iter().cloned());

@@ -17,6 +17,7 @@ use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
 use crate::inbox::{Counts, Folded, Inbox, Projection, SharedFold, ViewError, effects_of, noted, view_path};
 use crate::log::{Log, Tail};
+use crate::metrics::Mailboxes;
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
 use crate::rebuild::Replacement;
@@ -58,6 +59,8 @@ pub(crate) enum Request {
     Presence(Tenant, oneshot::Sender<Presence>),
     /// Who of a channel is online.
     ChannelPresence(Tenant, Channel, oneshot::Sender<ChannelPresence>),
+    /// What waits for subscribers.
+    Mailboxes(oneshot::Sender<Mailboxes>),
     /// Another view takes the place of this one.
     Replace(Replacement),
 }
@@ -151,7 +154,7 @@ impl Projector {
             due.send_replace(projection.next_due()?);
             let tail = log.tail(position);
             let inputs = Inputs { tail, requests: requests_made, departed, closing };
-            let (hub, unwritten) = (Hub::default(), None);
+            let (hub, unwritten) = (Hub::counting(log.metrics().clone()), None);
             let state = State { log, fold, hub, recent, folded, written, due, departures, unwritten };
             state.folded.send_replace(position);
             state.written.send_replace(position);
@@ -343,6 +346,11 @@ impl Thread<'_> {
             let fold = self.projection.fold();
             self.state.hub.hand_out(&folded.effects, &fold);
         }
+        for event in events {
+            if let Some(request) = &event.request {
+                tracing::debug!(%request, position = %event.position, "folded, and put into mailboxes");
+            }
+        }
         // After the mailboxes: whoever is answered at a position has been sent everything up to it.
         self.state.folded.send_replace(self.projection.fold().position());
         if self.write(&folded)? {
@@ -417,6 +425,7 @@ impl Thread<'_> {
             Request::ChannelPresence(tenant, channel, reply) => {
                 drop(reply.send(self.state.hub.channel_presence(&tenant, &channel)));
             }
+            Request::Mailboxes(reply) => drop(reply.send(self.state.hub.mailboxes())),
             Request::Replace(_) => {} // by the loop, between two batches
         }
         Ok(())

@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::command::UpTo;
 use crate::deliveries::Track;
-use crate::delivery::Parcel;
+use crate::delivery::{Message, Parcel};
 use crate::engine::WeakEngine;
 use crate::error::Error;
 use crate::hub::{Mailbox, SubscriberId};
 use crate::inbox::Counts;
+use crate::metrics::Counted;
 use crate::names::{Channel, DeviceName};
 use crate::position::{Cursor, Position};
 use crate::resume::{Resume, Resumed};
@@ -111,6 +112,9 @@ pub struct Subscriber {
     position: Position,
     /// Where it is noted how far the device has come, unless that is switched off.
     track: Option<Arc<Track>>,
+    counted: Counted,
+    /// In milliseconds since 1970.
+    began_ms: i64,
 }
 
 enum Source {
@@ -127,11 +131,13 @@ impl Subscriber {
         hello: Hello,
         folded: watch::Receiver<Position>,
         advance: Advance,
-        track: Option<Arc<Track>>,
+        (track, counted): (Option<Arc<Track>>, Counted),
     ) -> Self {
+        let began_ms = jiff::Timestamp::now().as_millisecond();
         let position = hello.cursor.position;
         let (ready, source) = (VecDeque::new(), Source::Ended);
-        let mut subscriber = Self { registration, engine, hello, folded, ready, source, position, track };
+        let mut subscriber =
+            Self { registration, engine, hello, folded, ready, source, position, track, counted, began_ms };
         subscriber.take_in(advance);
         subscriber
     }
@@ -184,8 +190,30 @@ impl Subscriber {
     /// Notes that a parcel was written to the device: to be called when the write has finished, in the order of the
     /// parcels.
     pub fn sent(&self, parcel: &Parcel) {
+        let now_ms = jiff::Timestamp::now().as_millisecond();
         if let Some(track) = &self.track {
-            track.sent(parcel, jiff::Timestamp::now().as_millisecond());
+            track.sent(parcel, now_ms);
+        }
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.log_sent(parcel);
+        }
+        let notifications = parcel.notifications();
+        if notifications > 0 {
+            self.counted.metrics.sent.add(notifications);
+            // What came before it connected was not late.
+            if let Some(oldest_ms) = parcel.oldest_ms().filter(|oldest_ms| *oldest_ms >= self.began_ms) {
+                let seconds = (now_ms - oldest_ms).max(0) as f64 / 1e3;
+                self.counted.metrics.delivery_seconds.observe(seconds, notifications);
+            }
+        }
+    }
+
+    fn log_sent(&self, parcel: &Parcel) {
+        for delivery in parcel.deliveries() {
+            let Message::Notification { event, .. } = delivery.message() else { continue };
+            let Some(request) = &event.request else { continue };
+            let (connection, device) = (self.id(), &self.hello.device);
+            tracing::debug!(%request, position = %event.position, %connection, %device, "delivered");
         }
     }
 

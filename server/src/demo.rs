@@ -44,7 +44,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     ));
     say("The server goes on until Ctrl-C. Try in another terminal:");
     say(commands_to_try(&settings, server.address));
-    server.until_told().await
+    server.until_told(None).await
 }
 
 /// One device of the user: a WebSocket client.

@@ -42,6 +42,7 @@ fn make(file: &KeyFile, args: MakeKeyArgs) -> anyhow::Result<()> {
         name: args.name,
         tenant: args.tenant.map(|tenant| tenant.parse()).transpose()?.unwrap_or_default(),
         publish: has("publish"),
+        metrics: has("metrics"),
         admin: has("admin"),
         channels: channels.collect::<anyhow::Result<_>>()?,
         expires_at: args.expires_in.map(ends).transpose().context("--expires-in")?,
@@ -81,7 +82,7 @@ fn list(settings: &Settings, file: &KeyFile, as_json: bool) -> anyhow::Result<()
 }
 
 fn scopes(key: &KeyRecord) -> Vec<&'static str> {
-    [("publish", key.publish), ("admin", key.admin)]
+    [("publish", key.publish), ("admin", key.admin), ("metrics", key.metrics)]
         .into_iter()
         .filter(|(_, has)| *has)
         .map(|(name, _)| name)

@@ -19,6 +19,7 @@ mod plugins;
 mod progress;
 mod publish;
 mod rebuild;
+mod reload;
 mod retract;
 mod rules;
 mod scheduled;

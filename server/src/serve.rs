@@ -16,11 +16,13 @@ use tidings_sse::EventStreams;
 use tidings_web::{Demo, Web};
 use tidings_ws::WebSockets;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Flags, ServeArgs};
 use crate::output::say;
+use crate::reload::{Commit, Reloader};
 use crate::{logging, open_files, plugins, rules, secret};
 
 /// How long the engine may take to write what it has accepted, once it was told to stop.
@@ -29,12 +31,18 @@ const END_PATIENCE: Duration = Duration::from_secs(20);
 /// A server that runs.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     engine: Engine,
+    /// As they are now.
+    settings: watch::Sender<Arc<Settings>>,
+    /// It is about to stop.
+    leaving: CancellationToken,
     shutdown: CancellationToken,
     transports: JoinHandle<anyhow::Result<()>>,
     /// Listened for before anybody is told that it serves.
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 /// The engine failed while it served.
@@ -51,16 +59,19 @@ pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
         )
 }
 
-pub(crate) async fn run(_flags: Flags, loaded: Loaded, args: &ServeArgs) -> anyhow::Result<()> {
-    let settings = &loaded.settings;
-    logging::begin(&settings.log)?;
+pub(crate) async fn run(flags: Flags, loaded: Loaded, args: &ServeArgs) -> anyhow::Result<()> {
+    let logging = logging::begin(&loaded.settings.log)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let server = Server::start(settings, args.demo).await?;
-    say(greeting(settings, server.address));
-    server.until_told().await
+    let server = Server::start(&loaded.settings, args.demo).await?;
+    say(greeting(&loaded.settings, &server));
+    let reloader = Reloader::new(flags, loaded)
+        .with(move |settings| Ok(Box::new(logging.prepare(&settings.log)?) as Commit));
+    server.until_told(Some(reloader)).await
 }
 
-fn greeting(settings: &Settings, address: SocketAddr) -> String {
+fn greeting(settings: &Settings, server: &Server) -> String {
+    let address = server.address;
+    let metrics = server.metrics_address.map(|address| format!("  metrics    http://{address}/metrics\n"));
     let s = if settings.tls.files().is_some() { "s" } else { "" };
     format!(
         "tidings {version} serves\n  \
@@ -68,10 +79,11 @@ fn greeting(settings: &Settings, address: SocketAddr) -> String {
            WebSocket  ws{s}://{address}/v1/ws\n  \
            SSE        http{s}://{address}/v1/events\n  \
            page       http{s}://{address}/\n  \
-           health     http{s}://{address}/health/ready\n  \
-           data       {data}\n\n\
+           health     http{s}://{address}/health/ready\n\
+         {metrics}  data       {data}\n\n\
          Try in another terminal:\n{commands}",
         version = env!("CARGO_PKG_VERSION"),
+        metrics = metrics.unwrap_or_default(),
         data = settings.data_dir.display(),
         commands = commands_to_try(settings, address),
     )
@@ -104,6 +116,8 @@ impl Server {
     /// Starts everything; it serves when this returns. With the demo, the page gets tokens of a tenant of its own.
     pub(crate) async fn start(settings: &Settings, with_demo: bool) -> anyhow::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hang_up = signal(SignalKind::hangup())?;
+        let (now, leaving) = (watch::Sender::new(Arc::new(settings.clone())), CancellationToken::new());
         let secret = secret::load_or_generate(settings)?;
         let tokens = Arc::new(Tokens::new(&settings.token, &secret)?.with_keys(&settings.data_dir)?);
         // The address first: a port that is taken is the most likely mistake, and the quickest to find.
@@ -115,7 +129,13 @@ impl Server {
         let tls = settings.tls.files().map(|(certificate, key)| Tls::load(certificate, key)).transpose()?;
         let http = http.with_tls(tls);
         open_files::allow_for(settings.limits.connections);
-        let address = http.address()?;
+        let mut http = http.following(now.subscribe()).leaving(leaving.clone());
+        if let Some(address) = settings.metrics_listen {
+            let bound = http.with_metrics_on(address).await;
+            http =
+                bound.with_context(|| format!("cannot listen on {address}, which metrics-listen names"))?;
+        }
+        let (address, metrics_address) = (http.address()?, http.metrics_address());
         let demo = with_demo.then(|| demo(settings, &secret, address)).transpose()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins::of(settings)?;
@@ -129,49 +149,85 @@ impl Server {
         let engine = Engine::start(options).await?;
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
-        let http: Box<dyn Transport> = Box::new(
-            http.with_action_base(settings.delivery.action_base.as_deref())
-                .with(WebSockets)
-                .with(EventStreams)
-                .with(Web::default().with_demo(demo)),
-        );
+        let http: Box<dyn Transport> =
+            Box::new(http.with(WebSockets).with(EventStreams).with(Web::default().with_demo(demo)));
         let name = http.name();
         let running = http.run(engine.clone(), shutdown.clone());
         let transports = tokio::spawn(async move {
             running.await.map_err(|error| anyhow::anyhow!("the transport {name} failed: {error}"))
         });
-        Ok(Self { address, engine, shutdown, transports, terminate, interrupt })
+        Ok(Self {
+            address,
+            metrics_address,
+            engine,
+            settings: now,
+            leaving,
+            shutdown,
+            transports,
+            terminate,
+            interrupt,
+            hang_up,
+        })
     }
 
-    /// Serves until a signal says to stop, or until something fails that cannot be served without.
-    pub(crate) async fn until_told(mut self) -> anyhow::Result<()> {
+    /// Serves until a signal says to stop, or until something fails that cannot be served without. SIGHUP reloads the
+    /// configuration.
+    pub(crate) async fn until_told(mut self, mut reloader: Option<Reloader>) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return self.stop("SIGTERM").await,
+                _ = self.interrupt.recv() => return self.stop("SIGINT").await,
+                _ = self.hang_up.recv() => {
+                    if let Some(reloader) = &mut reloader {
+                        reloader.reload(&self.settings);
+                    }
+                }
+                reason = self.engine.failed() => return self.fail(reason),
+                ended = &mut self.transports => match ended {
+                    Ok(Ok(())) => bail!("the transports ended without being told to"),
+                    Ok(Err(error)) => return Err(error),
+                    Err(error) => bail!("the transports failed: {error}"),
+                },
+            }
+        }
+    }
+
+    /// What was being written is not known: nothing may be answered any more, and nothing be drained.
+    fn fail(&self, reason: Arc<str>) -> anyhow::Result<()> {
+        tracing::error!(%reason, "stopping at once");
+        self.shutdown.cancel();
+        bail!(Failed(reason))
+    }
+
+    /// Says that it is not ready, ends connections after a while, then writes what was accepted. A second signal ends it at
+    /// once.
+    pub(crate) async fn stop(mut self, why: &str) -> anyhow::Result<()> {
+        let delay = Duration::from_secs(self.settings.borrow().shutdown.delay_seconds.into());
+        tracing::info!(why, delay_seconds = delay.as_secs(), "stopping");
+        self.leaving.cancel();
+        let engine = self.engine.clone();
+        let (shutdown, transports) = (self.shutdown.clone(), &mut self.transports);
+        let winding_down = async move {
+            tokio::time::sleep(delay).await;
+            shutdown.cancel();
+            transports.await??;
+            if tokio::time::timeout(END_PATIENCE, engine.shutdown()).await.is_err() {
+                bail!(
+                    "what was accepted could not be written in time; the log is whole, start again to go on"
+                );
+            }
+            tracing::info!("stopped");
+            Ok(())
+        };
         tokio::select! {
-            _ = self.terminate.recv() => self.stop("SIGTERM").await,
-            _ = self.interrupt.recv() => self.stop("SIGINT").await,
+            ended = winding_down => ended,
             reason = self.engine.failed() => {
-                // What was being written is not known: nothing may be answered any more, and nothing be drained.
                 tracing::error!(%reason, "stopping at once");
-                self.shutdown.cancel();
                 bail!(Failed(reason))
             }
-            ended = &mut self.transports => match ended {
-                Ok(Ok(())) => bail!("the transports ended without being told to"),
-                Ok(Err(error)) => Err(error),
-                Err(error) => bail!("the transports failed: {error}"),
-            },
+            _ = self.terminate.recv() => bail!("told to stop once more: stopped at once; the log is whole"),
+            _ = self.interrupt.recv() => bail!("told to stop once more: stopped at once; the log is whole"),
         }
-    }
-
-    /// Ends connections, then writes what was accepted.
-    pub(crate) async fn stop(self, why: &str) -> anyhow::Result<()> {
-        tracing::info!(why, "stopping");
-        self.shutdown.cancel();
-        self.transports.await??;
-        if tokio::time::timeout(END_PATIENCE, self.engine.shutdown()).await.is_err() {
-            bail!("what was accepted could not be written in time; the log is whole, start again to go on");
-        }
-        tracing::info!("stopped");
-        Ok(())
     }
 }
 

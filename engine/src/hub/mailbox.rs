@@ -64,6 +64,11 @@ impl Sender {
         let fits = waiting == 0 || waiting + weight <= MAILBOX_BYTES;
         fits && self.parcels.try_send(parcel).is_ok()
     }
+
+    /// Parcels that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.parcels.max_capacity() - self.parcels.capacity()
+    }
 }
 
 /// The subscriber's end of a mailbox.

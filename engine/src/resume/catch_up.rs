@@ -64,9 +64,10 @@ impl Engine {
             let (device, from, began) = (device.clone(), position, counts.position);
             Track::begin(reports.clone(), Beginning { key, device, transport, from, began, had, is_named })
         });
+        let counted = self.log().metrics().connected(transport, resumed);
         let hello = Hello { device, channels, watching, cursor, counts, resume: resumed };
         let folded = self.projector().folded.clone();
-        Ok(Subscriber::new(registration, self.downgrade(), hello, folded, advance, track))
+        Ok(Subscriber::new(registration, self.downgrade(), hello, folded, advance, (track, counted)))
     }
 
     /// What a device is called whose client does not say: no other connection to this log ever has the same name.

@@ -37,6 +37,8 @@ pub struct KeyGrant {
     pub publish: bool,
     /// Whether it may manage.
     pub admin: bool,
+    /// Whether it may read the server's metrics.
+    pub metrics: bool,
     /// The channels it may publish to; without any, to all. `user:ID` is a user.
     pub channels: Vec<ChannelPattern>,
     /// When it ends.
@@ -59,6 +61,9 @@ pub struct KeyRecord {
     pub publish: bool,
     /// Whether it may manage.
     pub admin: bool,
+    /// Whether it may read the server's metrics.
+    #[serde(default)]
+    pub metrics: bool,
     /// The channels it may publish to; without any, to all.
     pub channels: Vec<ChannelPattern>,
     /// When it was made.
@@ -77,7 +82,7 @@ impl KeyRecord {
         rand::fill(&mut secret)?;
         let (id, secret) = (hex(&id), hex(&secret));
         let key = format!("{PREFIX}{id}_{secret}");
-        let KeyGrant { name, tenant, publish, admin, channels, expires_at } = grant;
+        let KeyGrant { name, tenant, publish, admin, metrics, channels, expires_at } = grant;
         let (hash, created_at) = (hash(&secret), now());
         let record = Self {
             id,
@@ -86,6 +91,7 @@ impl KeyRecord {
             tenant,
             publish,
             admin,
+            metrics,
             channels,
             created_at,
             expires_at,
@@ -104,7 +110,8 @@ impl KeyRecord {
     fn identity(&self) -> Identity {
         let is_narrow = !self.channels.is_empty();
         let mut identity = Identity::service(self.tenant.clone());
-        identity.scopes = Scopes { publish: self.publish && !is_narrow, admin: self.admin };
+        identity.scopes =
+            Scopes { publish: self.publish && !is_narrow, admin: self.admin, metrics: self.metrics };
         identity.publish_to = if self.publish { self.channels.clone() } else { Vec::new() };
         identity.expires_at = self.expires_at.map_or(i64::MAX, Timestamp::as_second);
         identity

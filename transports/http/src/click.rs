@@ -84,7 +84,7 @@ async fn follow(
 ) -> Result<Response, Problem> {
     let (key, id) = context.tokens.with_links(|links| links.read(&link)).ok_or_else(Problem::no_such_link)?;
     let url = context.engine.follow(&key, id).await?;
-    let location = location(&url, context.action_base.as_ref());
+    let location = location(&url, context.action_base().as_ref());
     let location =
         HeaderValue::from_str(&location).map_err(|_| Problem::from(tidings_engine::Error::Internal))?;
     let headers = [

@@ -18,7 +18,8 @@ async fn live() -> Response {
 }
 
 async fn ready(State(context): State<Context>) -> Response {
-    let is_ready = context.engine.is_ready() && !context.shutdown.is_cancelled();
+    let is_ready =
+        context.engine.is_ready() && !context.leaving.is_cancelled() && !context.shutdown.is_cancelled();
     let (status, text) = match (is_ready, context.engine.is_accepting()) {
         (true, true) => (StatusCode::OK, "ready"),
         // Reading and delivery go on: whoever sent its users elsewhere would only take these from them.

@@ -15,6 +15,7 @@ mod health;
 mod inbox;
 pub mod limits;
 mod log;
+mod metrics;
 mod opening;
 pub mod origin;
 mod params;
@@ -22,20 +23,23 @@ mod presence;
 pub mod problem;
 mod publish;
 pub mod rate;
+mod request;
 mod seats;
 mod server;
 mod stats;
 pub mod tls;
 pub mod token;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -47,12 +51,16 @@ use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tls::Tls;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use metrics::Requests;
 pub use opening::Wishes;
 use problem::Problem;
+pub use request::REQUEST_ID;
 pub use seats::Seat;
+use tidings_config::Settings;
 use token::{Tokens, Verified};
 
 /// The position an answer is true at, on every answer that has one.
@@ -71,8 +79,12 @@ pub struct Context {
     pub limits: Arc<Limits>,
     /// Which web pages may use it.
     pub origins: Arc<Origins>,
-    /// Where the paths of actions lead, for those who follow a link: of the application.
-    pub action_base: Option<Arc<str>>,
+    /// The settings as they are now: a reload changes some.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// What is counted of requests.
+    pub requests: Requests,
+    /// Cancelled when the server is about to stop: nobody new is to be sent here.
+    pub leaving: CancellationToken,
     /// Cancelled when connections have to end.
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
@@ -89,6 +101,18 @@ impl Context {
         self.limits.request(&shown.identity).await?;
         Ok(shown)
     }
+
+    /// Where the paths of actions lead, for those who follow a link: to the application, or else to this host.
+    pub(crate) fn action_base(&self) -> Option<Arc<str>> {
+        let settings = self.settings.borrow();
+        settings.delivery.action_base.as_deref().map(|base| base.trim_end_matches('/').into())
+    }
+
+    /// In how many milliseconds somebody is to come back who is sent away because the server stops: each at another moment.
+    #[must_use]
+    pub fn return_after_ms(&self) -> u64 {
+        some_moment(u64::from(self.settings.borrow().shutdown.return_within_seconds) * 1_000)
+    }
 }
 
 /// A transport that lives on HTTP: it is mounted beside the REST API.
@@ -100,8 +124,11 @@ pub trait Routes: Send + 'static {
 /// The HTTP transport, on a socket that listens already.
 pub struct Http {
     listener: TcpListener,
+    /// An address where metrics are for everybody.
+    metrics_listener: Option<TcpListener>,
     tokens: Arc<Tokens>,
-    action_base: Option<Arc<str>>,
+    settings: watch::Receiver<Arc<Settings>>,
+    leaving: CancellationToken,
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
     limits: LimitSettings,
@@ -120,10 +147,13 @@ impl Http {
     pub async fn bind(address: SocketAddr, tokens: impl Into<Arc<Tokens>>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (tokens, mounted) = (tokens.into(), Vec::new());
+        let (settings, leaving) = (watch::channel(Arc::default()).1, CancellationToken::new());
         Ok(Self {
             listener,
             tokens,
-            action_base: None,
+            metrics_listener: None,
+            settings,
+            leaving,
             mounted,
             stall_patience: STALL_PATIENCE,
             limits: LimitSettings::default(),
@@ -160,11 +190,33 @@ impl Http {
         self
     }
 
-    /// Actions that are a path lead to the application here, for those who follow a link; without it, to this host.
+    /// Goes by these settings, as they change.
     #[must_use]
-    pub fn with_action_base(mut self, base: Option<&str>) -> Self {
-        self.action_base = base.map(|base| base.trim_end_matches('/').into());
+    pub fn following(mut self, settings: watch::Receiver<Arc<Settings>>) -> Self {
+        self.settings = settings;
         self
+    }
+
+    /// Says that it is not ready from when this is cancelled on, though it serves until the shutdown.
+    #[must_use]
+    pub fn leaving(mut self, leaving: CancellationToken) -> Self {
+        self.leaving = leaving;
+        self
+    }
+
+    /// Shows metrics to everybody who reaches another address, too.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub async fn with_metrics_on(mut self, address: SocketAddr) -> std::io::Result<Self> {
+        self.metrics_listener = Some(TcpListener::bind(address).await?);
+        Ok(self)
+    }
+
+    /// Where metrics are for everybody.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listener.as_ref()?.local_addr().ok()
     }
 
     /// Mounts another transport.
@@ -193,7 +245,18 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, tokens, action_base, mounted, stall_patience, limits, cors, tls } = *self;
+        let Self {
+            listener,
+            metrics_listener,
+            tokens,
+            settings,
+            leaving,
+            mounted,
+            stall_patience,
+            limits,
+            cors,
+            tls,
+        } = *self;
         let connections = TaskTracker::new();
         let origins = Arc::new(Origins::new(&cors, tls.is_some()));
         let context = Context {
@@ -201,7 +264,9 @@ impl Transport for Http {
             tokens,
             limits: Limits::new(&limits),
             origins: origins.clone(),
-            action_base,
+            settings,
+            requests: Requests::default(),
+            leaving,
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
@@ -210,8 +275,21 @@ impl Transport for Http {
         if let Some(layer) = origins.layer() {
             router = router.layer(layer);
         }
+        let router = router.layer(middleware::from_fn_with_state(context.clone(), request::observed));
         let following = context.tokens.clone().follow_keys(shutdown.clone());
         async move {
+            if let Some(listener) = metrics_listener {
+                let server = server::Server {
+                    listener,
+                    router: metrics::open_router(context),
+                    connections: TaskTracker::new(),
+                    shutdown: shutdown.clone(),
+                    stall_patience,
+                    limits: limits.clone(),
+                    tls: None,
+                };
+                connections.spawn(server.serve());
+            }
             let server =
                 server::Server { listener, router, connections, shutdown, stall_patience, limits, tls };
             tokio::join!(server.serve(), following);
@@ -234,6 +312,7 @@ fn router(context: Context) -> Router {
         .merge(presence::router())
         .merge(stats::router())
         .merge(log::router())
+        .merge(metrics::router())
         .merge(health::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -293,11 +372,10 @@ impl FromRequestParts<Context> for AtLeast {
 }
 
 /// A moment within so many milliseconds, another one for everybody who is told to come back, so that they do not come
-/// all at once. The clock's nanoseconds are random enough for that.
+/// all at once.
 #[must_use]
 pub fn some_moment(within_ms: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::from(now.subsec_nanos()) / 1_000 % within_ms.max(1)
+    RandomState::new().hash_one(()) % within_ms.max(1)
 }
 
 /// An answer that names its position.

@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(identity.roles[0].as_str(), "ADMIN");
         assert_eq!(identity.session.unwrap().as_str(), "s1");
         assert_eq!(identity.channels[0].to_string(), "topic:*");
-        assert_eq!(identity.scopes, Scopes { publish: true, admin: false });
+        assert_eq!(identity.scopes, Scopes { publish: true, ..Scopes::default() });
     }
 
     #[test]
@@ -380,7 +380,7 @@ mod tests {
         let odd = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap().identity;
         assert_eq!(odd.user.unwrap().as_str(), "18446744073709551615");
         assert_eq!(odd.roles.len(), 1, "a role that can be no channel's name is passed over");
-        assert_eq!(identity.scopes, Scopes { publish: true, admin: true });
+        assert_eq!(identity.scopes, Scopes { publish: true, admin: true, metrics: false });
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::event;
 /// Clients connect again after this long at least, and each at another moment within as long again.
 const RETRY_AFTER_MS: u64 = 1_000;
 
+/// Why a stream ends when the server does.
+const STOPPING: &str = "the server is stopping";
+
 /// A stream that goes on.
 struct Events {
     context: Context,
@@ -53,7 +56,7 @@ pub(crate) fn of(
     let (shutdown, tokens) = (context.shutdown.clone(), context.tokens.clone());
     let end = Box::pin(async move {
         tokio::select! {
-            () = shutdown.cancelled() => "the server is stopping",
+            () = shutdown.cancelled() => STOPPING,
             () = tokens.ended(&shown) => "the token has ended",
         }
     });
@@ -70,20 +73,29 @@ async fn next(events: Option<Events>) -> Option<(Bytes, Option<Events>)> {
         subscriber.sent(&parcel);
     }
     tokio::select! {
-        reason = end => Some((event::closing(reason), None)),
+        reason = end => Some((closing(context, reason), None)),
         parcel = subscriber.next() => match parcel {
             Ok(parcel) => {
                 let bytes = encoded(&parcel, encoding);
                 *written = Some(parcel);
                 Some((bytes, Some(events)))
             }
-            Err(Ended::Stopped) => Some((event::closing("the server is stopping"), None)),
+            Err(Ended::Stopped) => Some((closing(context, STOPPING), None)),
         },
         _ = heartbeat.tick() => {
             let cursor = context.engine.log().cursor(subscriber.settle());
             Some((event::heartbeat(&cursor), Some(events)))
         }
     }
+}
+
+/// The last event, and when to come back if the server stops.
+fn closing(context: &Context, reason: &'static str) -> Bytes {
+    if reason == STOPPING {
+        let retry = event::retry(context.return_after_ms());
+        return gathered([retry, event::closing(reason)]);
+    }
+    event::closing(reason)
 }
 
 /// A parcel as one run of bytes. That of a single delivery is shared with everybody else who gets it.

@@ -13,6 +13,7 @@ use tidings_engine::event::Mark;
 use tidings_engine::hub::SubscriberId;
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::input::{self, FieldError};
+use tidings_engine::request::{self, RequestId};
 use tidings_engine::{
     Channel, CloudEvent, Draft, Engine, Error, Identity, NotificationId, Position, Publication, Subscriber,
     limits,
@@ -21,6 +22,7 @@ use tidings_http::Context;
 use tidings_http::limits::Limits;
 use tidings_http::problem::Problem;
 use tidings_http::token::{Tokens, Verified};
+use tracing::Instrument;
 
 use crate::message::{answer, error, moment};
 use crate::pace::{Pace, Refusal};
@@ -129,7 +131,9 @@ pub(crate) fn begin(
         };
         Answered { text, shown }
     };
-    Begun::Running(run.boxed())
+    let request_id = RequestId::new();
+    let span = tracing::error_span!("request", id = %request_id);
+    Begun::Running(request::within(request_id, run).instrument(span).boxed())
 }
 
 /// Answers a command that is one too many, but not at once.

@@ -72,7 +72,7 @@ impl Connection {
         let End::Close(close) = self.serve(&mut socket).await else { return };
         let cursor = self.context.engine.log().cursor(self.subscriber.position());
         drop(self.subscriber); // nothing more is to be gathered for it while it says goodbye
-        socket.close(closing(close, Some(&cursor)), close).await;
+        socket.close(closing(&self.context, close, Some(&cursor)), close).await;
     }
 
     async fn serve(&mut self, socket: &mut Socket) -> End {
@@ -200,9 +200,15 @@ async fn finished(running: &mut Option<BoxFuture<'static, Answered>>) -> Answere
 }
 
 /// The last message of a connection that we close.
-pub(crate) fn closing(close: Close, cursor: Option<&Cursor>) -> String {
-    let were_too_many = close.code == close::TOO_MANY_CONNECTIONS.code;
-    let may_return = were_too_many || [close::STOPPING, close::NO_ROOM, close::INTERNAL].contains(&close);
-    let least = if were_too_many { RETRY_LATER_MS } else { 0 };
-    message::closing(close, cursor, may_return.then(|| least + some_moment(RETRY_WITHIN_MS)))
+pub(crate) fn closing(context: &Context, close: Close, cursor: Option<&Cursor>) -> String {
+    let retry_after_ms = match close {
+        close::STOPPING => Some(context.return_after_ms()),
+        close::NO_ROOM | close::INTERNAL => Some(some_moment(RETRY_WITHIN_MS)),
+        // They were too many or too much: not at once.
+        _ if close.code == close::TOO_MANY_CONNECTIONS.code => {
+            Some(RETRY_LATER_MS + some_moment(RETRY_WITHIN_MS))
+        }
+        _ => None,
+    };
+    message::closing(close, cursor, retry_after_ms)
 }

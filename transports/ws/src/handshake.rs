@@ -74,7 +74,7 @@ async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, so
     };
     match connected {
         Ok(connection) => connection.run(socket).await,
-        Err(close) => socket.close(closing(close, None), close).await,
+        Err(close) => socket.close(closing(&context, close, None), close).await,
     }
 }
 

@@ -92,7 +92,11 @@ impl Reading<'_> {
             session,
             channels: channels.iter().map(|text| parse(&names.channels, text)).collect::<Result<_, _>>()?,
             publish_to: Vec::new(),
-            scopes: Scopes { publish: scopes.contains(&"publish"), admin: scopes.contains(&"admin") },
+            scopes: Scopes {
+                publish: scopes.contains(&"publish"),
+                admin: scopes.contains(&"admin"),
+                metrics: scopes.contains(&"metrics"),
+            },
             claims: self.kept.iter().map(|name| (name.clone(), values_of(find(name)))).collect(),
             issued_at,
             expires_at,
