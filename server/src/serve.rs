@@ -33,6 +33,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     engine: Engine,
+    tokens: Arc<Tokens>,
     /// As they are now.
     settings: watch::Sender<Arc<Settings>>,
     /// It is about to stop.
@@ -65,7 +66,9 @@ pub(crate) async fn run(flags: Flags, loaded: Loaded, args: &ServeArgs) -> anyho
     let server = Server::start(&loaded.settings, args.demo).await?;
     say(greeting(&loaded.settings, &server));
     let reloader = Reloader::new(flags, loaded)
-        .with(move |settings| Ok(Box::new(logging.prepare(&settings.log)?) as Commit));
+        .with(move |settings| Ok(Box::new(logging.prepare(&settings.log)?) as Commit))
+        .with(reload_of_keys(server.tokens.clone()))
+        .with(reload_of_rules(server.tokens.clone(), server.engine.clone()));
     server.until_told(Some(reloader)).await
 }
 
@@ -161,6 +164,7 @@ impl Server {
             metrics_address,
             engine,
             settings: now,
+            tokens,
             leaving,
             shutdown,
             transports,
@@ -228,6 +232,28 @@ impl Server {
             _ = self.terminate.recv() => bail!("told to stop once more: stopped at once; the log is whole"),
             _ = self.interrupt.recv() => bail!("told to stop once more: stopped at once; the log is whole"),
         }
+    }
+}
+
+/// The keys of tokens, whose files may have changed where no setting did.
+fn reload_of_keys(tokens: Arc<Tokens>) -> impl Fn(&Settings) -> anyhow::Result<Commit> + Send + Sync {
+    move |settings| {
+        let secret = secret::load_or_generate(settings)?;
+        Ok(Box::new(tokens.prepare(&settings.token, &secret)?))
+    }
+}
+
+/// The rules of channels.
+fn reload_of_rules(
+    tokens: Arc<Tokens>,
+    engine: Engine,
+) -> impl Fn(&Settings) -> anyhow::Result<Commit> + Send + Sync {
+    move |settings| {
+        let (rules, tokens, engine) = (rules::rules(settings)?, tokens.clone(), engine.clone());
+        Ok(Box::new(move || {
+            tokens.keep_claims(rules.claims());
+            tokio::spawn(async move { engine.govern(rules).await });
+        }))
     }
 }
 

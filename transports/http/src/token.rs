@@ -124,11 +124,25 @@ impl Tokens {
     ///
     /// # Errors
     /// As [`new`](Self::new); then everything is as it was.
-    pub fn reload(&self, settings: &TokenSettings, secret: &[u8]) -> Result<(), KeyError> {
-        let keyring = Arc::new(Keyring::load(settings, secret)?);
-        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
-        self.changed.send_replace(());
+    pub fn reload(self: &Arc<Self>, settings: &TokenSettings, secret: &[u8]) -> Result<(), KeyError> {
+        self.prepare(settings, secret)?();
         Ok(())
+    }
+
+    /// Reads the files of keys again; what is returned makes them count.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn prepare(
+        self: &Arc<Self>,
+        settings: &TokenSettings,
+        secret: &[u8],
+    ) -> Result<impl FnOnce() + Send + use<>, KeyError> {
+        let (tokens, keyring) = (self.clone(), Arc::new(Keyring::load(settings, secret)?));
+        Ok(move || {
+            *tokens.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+            tokens.changed.send_replace(());
+        })
     }
 
     fn keyring(&self) -> Arc<Keyring> {
