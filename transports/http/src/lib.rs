@@ -25,6 +25,7 @@ pub mod rate;
 mod seats;
 mod server;
 mod stats;
+mod ticket;
 pub mod tls;
 pub mod token;
 
@@ -234,6 +235,7 @@ fn router(context: Context) -> Router {
         .merge(presence::router())
         .merge(stats::router())
         .merge(log::router())
+        .merge(ticket::router())
         .merge(health::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
