@@ -56,7 +56,8 @@ fn settings(directory: &Path, keys: &Keys, other: &Keys) -> String {
          [[token.issuers]]\nname = 'other'\nissuer = 'https://other.example'\ntenant = 'other'\n\
          keys = [{{ kid = 'their-key', pem-file = '{theirs}' }}]\n\
          [[token.issuers]]\nname = 'old'\ntenant = 'old'\nallow-weak-secret = true\nclaims = {{ user = 'userId' }}\n\
-         keys = [{{ kid = 'old', secret = 'short' }}]\n"
+         keys = [{{ kid = 'old', secret = 'short' }}]\n\
+         [limits]\ncommands = {{ count = 100_000, seconds = 1 }}\n"
     )
 }
 

@@ -167,7 +167,7 @@ impl World {
 
     /// Talks to a server in this process instead of one of its own.
     pub fn serve_from(&mut self, address: std::net::SocketAddr) {
-        self.address = address.to_string();
+        (self.scheme, self.address) = ("http".to_owned(), address.to_string());
     }
 
     pub fn url(&self, path: &str) -> String {
