@@ -18,6 +18,7 @@ async fn the_stream_is_as_the_standard_says() {
     let first = String::from_utf8(response.chunk().await.unwrap().unwrap().to_vec()).unwrap();
     assert!(first.starts_with("retry: "), "{first}");
     assert!(first.contains("\nevent: hello\ndata: {\"type\":\"hello\","), "{first}");
+    assert!(first.contains("\"expiresAt\":\"2"), "when it ends: {first}");
     let receipt =
         world.publish(json!({ "type": "note", "title": "a\nb", "audience": { "users": ["ada"] } })).await;
     let chunk = in_time("an event", response.chunk()).await.unwrap().unwrap();

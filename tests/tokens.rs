@@ -56,7 +56,8 @@ fn settings(directory: &Path, keys: &Keys, other: &Keys) -> String {
          [[token.issuers]]\nname = 'other'\nissuer = 'https://other.example'\ntenant = 'other'\n\
          keys = [{{ kid = 'their-key', pem-file = '{theirs}' }}]\n\
          [[token.issuers]]\nname = 'old'\ntenant = 'old'\nallow-weak-secret = true\nclaims = {{ user = 'userId' }}\n\
-         keys = [{{ kid = 'old', secret = 'short' }}]\n"
+         keys = [{{ kid = 'old', secret = 'short' }}]\n\
+         [limits]\ncommands = {{ count = 100_000, seconds = 1 }}\n"
     )
 }
 
@@ -479,4 +480,99 @@ async fn a_client_is_told_a_minute_before_its_token_ends() {
 
 async fn heard_warnings(device: &mut Device) -> usize {
     device.heard().await.iter().filter(|message| message["type"] == "expiring").count()
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_connection_of_whoever_asked_for_it() {
+    let world = World::start().await;
+    let ada = person("ada");
+    let ticket = async || {
+        let answer = world.request(Method::POST, "/v1/tickets", &ada).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let answer: Value = answer.json().await.unwrap();
+        assert!(answer["expiresAt"].is_string());
+        answer["ticket"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (ticket().await, ticket().await);
+    let mut device = world.try_connect(&format!("/v1/ws?ticket={first}")).await.unwrap();
+    assert_eq!(device.expect("hello").await["user"], "ada");
+    // As often as anybody reads the address afterwards, and wherever they show it.
+    let refusal = refusal(&world).await;
+    for path in [format!("/v1/events?ticket={first}"), format!("/v1/events?ticket={first}&token={first}")] {
+        let answer = world.http.get(world.url(&path)).send().await.unwrap();
+        assert_eq!(
+            (answer.status(), answer.text().await.unwrap()),
+            (StatusCode::UNAUTHORIZED, refusal.clone())
+        );
+    }
+    for forged in [&first, &second] {
+        let answer = world.request(Method::GET, "/v1/counts", forged).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "a ticket is no token");
+    }
+    assert!(world.try_connect(&format!("/v1/ws?ticket={first}")).await.is_err());
+    // Of two who come with the same one at once, one comes in.
+    let url = world.url(&format!("/v1/events?ticket={second}"));
+    let both = futures_util::future::join_all((0..2).map(|_| world.http.get(&url).send())).await;
+    let mut statuses: Vec<u16> = both.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 401]);
+    // It lasts no longer than the token it was given for, and a service has no use for one.
+    let short = lasting(2, &grant(&[], &[], &[]));
+    let answer = world.post("/v1/tickets", &short, Value::Null).await;
+    let events = format!("/v1/events?ticket={}", answer["ticket"].as_str().unwrap());
+    let events = world.http.get(world.url(&events)).send().await.unwrap();
+    assert!(in_time("the end", events.text()).await.unwrap().contains("the token has ended"));
+    let (status, _) = world.send(Method::POST, "/v1/tickets", &crate::world::service(), &Value::Null).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn no_token_key_or_ticket_is_ever_logged() {
+    for format in ["human", "json"] {
+        let mut world = World::prepared(&format!("[log]\nformat = '{format}'\n"));
+        let log = world.directory.path().join("log");
+        let mut command = world.serve();
+        let file = std::fs::File::create(&log).unwrap();
+        command.env("LOG_LEVEL", "trace").stdout(file.try_clone().unwrap()).stderr(file);
+        world.resume_with(command).await;
+        let made = world.command(&["key", "make", "k", "--scope", "publish"]).output().await.unwrap();
+        let key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+        let mut secrets = vec![("a key", key.clone())];
+        // Sound and forged, each in every place.
+        let forged = format!("{}x", person("eve"));
+        for (kind, token) in [("a token", person("ada")), ("a forged token", forged), ("a key", key)] {
+            world.request(Method::GET, "/v1/counts", &token).send().await.unwrap();
+            world.request(Method::GET, "/v1/nowhere", &token).send().await.unwrap();
+            world.http.get(world.url(&format!("/v1/counts?token={token}"))).send().await.unwrap();
+            drop(world.http.get(world.url(&format!("/v1/events?token={token}"))).send().await.unwrap());
+            drop(world.try_connect(&format!("/v1/ws?device=d&token={token}")).await.map(drop));
+            let mut device = world.try_connect("/v1/ws").await.unwrap();
+            device.send(&json!({ "type": "token", "token": token })).await;
+            device.next().await.unwrap();
+            let mut device = world.connect(&person("ada")).await;
+            device.ask(json!({ "type": "token", "token": token })).await;
+            device.ask(json!({ "type": token })).await;
+            secrets.push((kind, token));
+        }
+        let ticket = world.post("/v1/tickets", &person("ada"), Value::Null).await["ticket"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let events = world.url(&format!("/v1/events?ticket={ticket}"));
+        drop(world.http.get(&events).send().await.unwrap());
+        world.http.get(&events).send().await.unwrap();
+        secrets.push(("a ticket", ticket));
+        assert!(world.stop().await.success());
+        let written = std::fs::read_to_string(&log).unwrap();
+        assert!(written.contains("token refused"), "it does say that something was refused: {written}");
+        for (kind, secret) in secrets {
+            // The whole, the signature, and what says who somebody is.
+            let parts = secret.split(['.', '_']).filter(|part| part.len() > 20);
+            for part in parts.chain([secret.as_str()]) {
+                assert!(!written.contains(part), "{kind} in the log as {format}");
+            }
+        }
+        assert!(!written.contains(SECRET), "nor the server's own");
+    }
 }

@@ -107,11 +107,10 @@ impl World {
 
     /// Starts the server by a command of one's own.
     pub async fn resume_with(&mut self, mut command: Command) {
-        command
-            .env("TIDINGS_SECRET", SECRET)
-            .env("LOG_LEVEL", "warn")
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
+        if command.as_std().get_envs().all(|(name, _)| name != "LOG_LEVEL") {
+            command.env("LOG_LEVEL", "warn");
+        }
+        command.env("TIDINGS_SECRET", SECRET).stdout(Stdio::piped()).kill_on_drop(true);
         let mut server = command.spawn().expect("the server starts");
         let mut lines = BufReader::new(server.stdout.take().expect("it has an output")).lines();
         let address = async {
@@ -173,7 +172,7 @@ impl World {
 
     /// Talks to a server in this process instead of one of its own.
     pub fn serve_from(&mut self, address: std::net::SocketAddr) {
-        self.address = address.to_string();
+        (self.scheme, self.address) = ("http".to_owned(), address.to_string());
     }
 
     pub fn url(&self, path: &str) -> String {

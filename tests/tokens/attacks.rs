@@ -112,7 +112,7 @@ fn of_algorithms(keys: &Keys) -> Vec<Attack> {
 
 fn of_key_ids(keys: &Keys, other: &Keys) -> Vec<Attack> {
     let mut attacks = Vec::new();
-    let long = "k".repeat(10_000);
+    let long = "k".repeat(9_000);
     for kid in [
         json!("unknown"),
         json!("../../../../dev/null"),

@@ -27,6 +27,7 @@ mod request;
 mod seats;
 mod server;
 mod stats;
+mod ticket;
 pub mod tls;
 pub mod token;
 
@@ -313,6 +314,7 @@ fn router(context: Context) -> Router {
         .merge(stats::router())
         .merge(log::router())
         .merge(metrics::router())
+        .merge(ticket::router())
         .merge(health::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

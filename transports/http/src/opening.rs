@@ -1,20 +1,24 @@
 //! How a connection that gets live messages wishes to begin, from the parameters of its address. WebSocket and SSE have
-//! the same.
+//! the same, and the same ways to show who one is.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use tidings_engine::{Channel, Cursor, DeviceName, Opening, Resume, limits};
 
-use crate::Context;
 use crate::api_key;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::token::Verified;
+use crate::{Context, bearer};
 
-/// The wishes of a connection: `?token=…&device=…&cursor=…&limit=…&watch=…&watch=…`.
+/// The wishes of a connection: `?ticket=…&device=…&cursor=…&limit=…&watch=…&watch=…`.
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
     /// Its token, for those who cannot set headers.
-    pub token: Option<String>,
+    token: Option<String>,
+    /// Or, rather, a ticket.
+    ticket: Option<String>,
     /// What the client calls the device it runs on.
     pub device: Option<DeviceName>,
     /// The last cursor that the device got.
@@ -26,6 +30,27 @@ pub struct Wishes {
 }
 
 impl Wishes {
+    /// Who wishes it: by the `Authorization` header, else by a ticket, else by a token in the address. `None` when there is
+    /// none of these. The request counts.
+    ///
+    /// # Errors
+    /// [`Problem::unauthorized`], [`Problem::too_many`].
+    pub async fn shown(
+        &mut self,
+        context: &Context,
+        headers: &HeaderMap,
+    ) -> Result<Option<Verified>, Problem> {
+        let (token, ticket) = (self.token.take(), self.ticket.take());
+        let shown = match (bearer(headers), ticket, token) {
+            (Some(token), _, _) => context.tokens.verify(token)?,
+            (None, Some(ticket), _) => context.tokens.redeem(&ticket)?,
+            (None, None, Some(token)) => context.tokens.verify(&token)?,
+            (None, None, None) => return Ok(None),
+        };
+        context.limits.request(&shown.identity).await?;
+        Ok(Some(shown))
+    }
+
     /// The opening of a subscription over a transport.
     #[must_use]
     pub fn opening(self, transport: &'static str) -> Opening {
@@ -45,6 +70,7 @@ impl FromRequestParts<Context> for Wishes {
         if token.as_ref().is_some_and(|token| token.starts_with(api_key::PREFIX)) {
             return Err(Problem::unauthorized());
         }
+        let ticket = params.take("ticket")?;
         let device = params.take("device")?;
         let cursor = params.take("cursor")?;
         let limit = params.take_number("limit", 0, limits::MISSED_MOST as u64)?.map(|limit| limit as usize);
@@ -57,6 +83,6 @@ impl FromRequestParts<Context> for Wishes {
             return Err(Problem::field("watch", format!("expected at most {most} channels")));
         }
         params.finish()?;
-        Ok(Self { token, device, cursor, limit, watches })
+        Ok(Self { token, ticket, device, cursor, limit, watches })
     }
 }

@@ -10,8 +10,9 @@ mod mint;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use jsonwebtoken::Header;
 use serde::Deserialize;
 use tidings_config::TokenSettings;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api_key::{self, ApiKeys, KeyFileError};
 use crate::click::Links;
 use crate::problem::Problem;
+use crate::ticket::Tickets;
 use claims::{Claims, Reading};
 use key::Print;
 use keyring::Keyring;
@@ -54,6 +56,7 @@ pub struct Tokens {
     /// Claims that are kept beside those that every identity has.
     kept: RwLock<Arc<[String]>>,
     keys: ApiKeys,
+    tickets: Tickets,
     /// Told when what was shown before may not hold any more.
     changed: watch::Sender<()>,
 }
@@ -82,8 +85,8 @@ impl Tokens {
     /// When the secret is too easy to guess, or a key cannot be read or used.
     pub fn new(settings: &TokenSettings, secret: &[u8]) -> Result<Self, KeyError> {
         let keyring = RwLock::new(Arc::new(Keyring::load(settings, secret)?));
-        let (kept, keys) = (RwLock::default(), ApiKeys::default());
-        Ok(Self { keyring, kept, keys, changed: watch::Sender::new(()) })
+        let (kept, keys, tickets) = (RwLock::default(), ApiKeys::default(), Tickets::default());
+        Ok(Self { keyring, kept, keys, tickets, changed: watch::Sender::new(()) })
     }
 
     /// Takes keys of services, too, which are kept in a data directory.
@@ -152,6 +155,21 @@ impl Tokens {
     /// Makes, or reads, links that record a click, signed with a key that is made of the server's own secret.
     pub(crate) fn with_links<T>(&self, use_them: impl FnOnce(&Links) -> T) -> T {
         use_them(&self.keyring().links)
+    }
+
+    pub(crate) fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    /// Who shows a ticket, which is used up with this.
+    ///
+    /// # Errors
+    /// [`Problem::unauthorized`], also when what it was given for does not hold any more.
+    pub(crate) fn redeem(&self, ticket: &str) -> Result<Verified, Problem> {
+        let redeemed = self.tickets.redeem(ticket, Instant::now()).filter(|verified| {
+            self.holds(&verified.by) && Timestamp::now().as_second() < verified.identity.expires_at
+        });
+        redeemed.ok_or_else(Problem::unauthorized)
     }
 
     /// Who a token says its holder is.

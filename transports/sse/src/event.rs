@@ -1,6 +1,7 @@
 //! How an event is written: `id`, `event` and `data` on a line each, the data as the native JSON.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Serialize;
 use tidings_engine::delivery::Encoding;
 use tidings_engine::{Cursor, Engine, Hello, Identity, Position, Reset, Tenant, UserId};
@@ -26,10 +27,14 @@ pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) 
         position: Position,
         #[serde(flatten)]
         hello: &'a Hello,
+        /// When the stream ends, with its token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
         heartbeat_seconds: u64,
     }
     let (tenant, user, position) = (&identity.tenant, identity.user.as_ref(), hello.cursor.position);
-    let data = Data { kind: "hello", tenant, user, position, hello, heartbeat_seconds };
+    let expires_at = Timestamp::from_second(identity.expires_at).ok();
+    let data = Data { kind: "hello", tenant, user, position, hello, expires_at, heartbeat_seconds };
     of(data.kind, Some(&hello.cursor), &data)
 }
 

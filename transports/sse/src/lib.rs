@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tidings_engine::delivery::Encoding;
 use tidings_http::problem::Problem;
-use tidings_http::{Context, Routes, Wishes, bearer};
+use tidings_http::{Context, Routes, Wishes};
 
 /// The cursor of the last event that a client got: what a browser sends when it connects again.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -39,8 +39,7 @@ async fn events(
     headers: HeaderMap,
     encoding: Encoding,
 ) -> Result<Response, Problem> {
-    let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
-    let shown = context.admit(&token.ok_or_else(Problem::unauthorized)?).await?;
+    let shown = wishes.shown(&context, &headers).await?.ok_or_else(Problem::unauthorized)?;
     // A browser that connects again has the address of the first time, and knows better now.
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         let cursor = last.to_str().ok().and_then(|last| last.parse().ok());

@@ -1,5 +1,5 @@
-//! From an HTTP request to a connection of somebody: the token in the `Authorization` header, in `?token=`, or in the
-//! first frame.
+//! From an HTTP request to a connection of somebody: by the token in the `Authorization` header, a ticket or a token in the
+//! address, or the token in the first frame.
 
 use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tidings_engine::{Channel, Cursor, DeviceName, input, limits};
 use tidings_http::problem::Problem;
 use tidings_http::token::Verified;
-use tidings_http::{Context, Wishes, bearer};
+use tidings_http::{Context, Wishes};
 
 use crate::close::{self, Close};
 use crate::connection::{Connection, closing};
@@ -38,13 +38,9 @@ pub(crate) async fn upgrade(
         Ok(wishes) => wishes,
         Err(problem) => return problem.into_response(),
     };
-    let token = bearer(&headers).map(str::to_owned).or_else(|| wishes.token.take());
-    let shown = match token {
-        Some(token) => match context.admit(&token).await {
-            Ok(shown) => Some(shown),
-            Err(problem) => return problem.into_response(),
-        },
-        None => None,
+    let shown = match wishes.shown(&context, &headers).await {
+        Ok(shown) => shown,
+        Err(problem) => return problem.into_response(),
     };
     let message_bytes = context.limits.message_bytes();
     upgrade
