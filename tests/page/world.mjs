@@ -30,6 +30,10 @@ export const service = token({ scope: "publish admin" });
 export async function ask(method, where, body, as = service, at = url) {
   const headers = { authorization: `Bearer ${as}`, "content-type": "application/json" };
   const response = await fetch(`${at}${where}`, { method, headers, body: body && JSON.stringify(body) });
+  if (response.status === 429) {
+    await new Promise((resolve) => setTimeout(resolve, Number(response.headers.get("retry-after")) * 1000));
+    return ask(method, where, body, as, at);
+  }
   if (!response.ok) throw new Error(`${method} ${where}: ${response.status} ${await response.text()}`);
   return response.json();
 }
@@ -50,7 +54,7 @@ export async function until(what, isSo, seconds = 20) {
   const end = Date.now() + seconds * 1000;
   while (!(await isSo())) {
     if (Date.now() > end) throw new Error(`expected that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
