@@ -78,10 +78,10 @@ export function shown({ inbox: { items, unread, unseen } }) {
   return JSON.parse(JSON.stringify({ items, unread, unseen }));
 }
 
-/** A wire between client and server that can be cut, and be without WebSocket. */
+/** A wire between client and server that can be cut, be without WebSocket, and swallow what the client says. */
 export async function wire(test, to = url) {
   const sockets = new Set();
-  const state = { isCut: false, hasWebSocket: true };
+  const state = { isCut: false, isDeaf: false, hasWebSocket: true };
   const server = net.createServer((near) => {
     if (state.isCut) return near.destroy();
     const far = net.connect(new URL(to).port, "127.0.0.1");
@@ -90,6 +90,7 @@ export async function wire(test, to = url) {
       one.on("error", () => {}).on("close", () => (sockets.delete(one), other.destroy()));
     }
     near.on("data", (bytes) => {
+      if (state.isDeaf) return;
       if (!state.hasWebSocket && /^upgrade: *websocket/im.test(bytes.toString("latin1"))) {
         return near.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
       }

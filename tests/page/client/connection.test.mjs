@@ -42,6 +42,21 @@ for (const transport of ["ws", "sse"]) {
     assert.equal((await truth(ada)).unread, 0);
   });
 
+  test(`${transport}: what was asked when the connection broke is asked again`, async (t) => {
+    const ada = somebody("ada");
+    const { id } = await publish("hello", { users: [ada] });
+    const line = await wire(t);
+    const device = client(t, ada, { transport, url: line.url });
+    await device.connect();
+    line.state.isDeaf = true;
+    const read = device.read(id);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    line.cut();
+    line.state.isDeaf = false;
+    await read;
+    assert.equal((await truth(ada)).unread, 0);
+  });
+
   test(`${transport}: more commands than a server takes at once are all done, in their order`, async (t) => {
     const ada = somebody("ada");
     const { id } = await publish("hello", { users: [ada] });
@@ -149,6 +164,25 @@ test("what comes twice is taken once", async (t) => {
   assert.equal(heard, 2);
   await device.read(id);
   assert.deepEqual(shown(device), await truth(ada));
+});
+
+test("what is too much for now is asked again, before what came after it", async (t) => {
+  const ada = somebody("ada");
+  const { id } = await publish("hello", { users: [ada] });
+  let refusals = 0;
+  class Busy extends WebSocket {
+    send(text) {
+      const { type, id: asked } = JSON.parse(text);
+      if (type !== "read" || (refusals += 1) > 2) return super.send(text);
+      const problem = { type: "urn:tidings:problem:too-many-requests", status: 429, retryAfterMs: 30 };
+      setTimeout(() => this.onmessage({ data: JSON.stringify({ type: "error", id: asked, problem }) }), 10);
+    }
+  }
+  const device = client(t, ada, { WebSocket: Busy, transport: "ws" });
+  await device.connect();
+  await Promise.all([device.read(id), device.unread(id)]);
+  assert.equal(refusals, 3);
+  assert.equal((await truth(ada)).unread, 1);
 });
 
 test("who missed too much is told to load again, and does", async (t) => {
