@@ -111,7 +111,8 @@ export async function ownServer(test, ...flags) {
   let listen = "127.0.0.1:0";
   own.start = async () => {
     const arguments_ = ["serve", "--listen", listen, "--data-dir", path.join(directory, "data"), ...flags];
-    own.process = spawn(process.env.TIDINGS_BINARY, arguments_, { stdio: ["ignore", "pipe", "inherit"] });
+    const { TIDINGS_BINARY, TIDINGS_URL, ...env } = process.env; // of these tests, not of the server
+    own.process = spawn(TIDINGS_BINARY, arguments_, { env, stdio: ["ignore", "pipe", "inherit"] });
     let said = "";
     await new Promise((resolve, reject) => {
       own.process.stdout.on("data", (text) => /health/.test((said += text)) && resolve());
