@@ -39,6 +39,11 @@ async fn the_client_keeps_an_inbox_over_both_transports() {
 }
 
 #[tokio::test]
+async fn a_fold_of_messages_and_pages_in_any_order_is_what_a_plain_model_says() {
+    client_test("fold").await;
+}
+
+#[tokio::test]
 async fn the_client_outlives_connections_tokens_and_servers() {
     client_test("connection").await;
 }

@@ -46,6 +46,8 @@ const ACK_EVERY_MS = 1_000;
 const CONFIRMED_MS = 2_000;
 /** Messages that say where the log is, and not what happened. */
 const PLACES = new Set(["heartbeat", "caughtUp"]);
+/** When to try what is too much for now again, where the server does not say. */
+const PAUSE_MS = 1_000;
 /** Refusals after which the connection ends: what was asked lasts until the next one. */
 const PASSING = new Set(["stopping", "outcome-unknown"]);
 
@@ -85,7 +87,8 @@ export class Tidings extends EventTarget {
   #ackTimer;
   /** @type {View | undefined} */
   #view;
-  #isPosting = false;
+  /** Nothing is sent while the server has enough. */
+  #isPaused = false;
   #willTell = false;
   /** @type {{ promise: Promise<void>, resolve: () => void, reject: (error: Error) => void } | undefined} */
   #ready;
@@ -338,6 +341,7 @@ export class Tidings extends EventTarget {
     const { type, position, cursor } = message;
     if (type === "hello") this.#greet(message);
     else if (type === "answer" || type === "error") this.#conclude(message);
+    else if (type === "expiring") this.#renew();
     else if (type === "counts") this.#inbox.count(/** @type {any} */ (message));
     else if (cursor !== undefined && type !== "reset") {
       if (this.#isRepeated(type, position)) return;
@@ -450,30 +454,22 @@ export class Tidings extends EventTarget {
   }
 
   #send() {
-    if (!this.#session.isOpen) return;
+    const asked = this.#session.isOpen && !this.#isPaused ? this.#asking.next : undefined;
+    if (!asked) return;
+    asked.sent = true;
     const { send } = this.#session;
-    if (!send) return void this.#post();
-    for (let asked = this.#asking.unsent; asked; asked = this.#asking.unsent) {
-      asked.sent = true;
-      send({ ...asked.command, id: asked.id });
-    }
+    if (send) send({ ...asked.command, id: asked.id });
+    else this.#post(asked);
   }
 
-  /** Over HTTP, one after the other, so that their order stays. */
-  async #post() {
-    if (this.#isPosting) return;
-    this.#isPosting = true;
+  /** Over HTTP. @param {Asked} asked */
+  async #post(asked) {
     const { attempt } = this.#session;
-    for (let asked = this.#asking.unsent; asked && attempt === this.#session.attempt; asked = this.#asking.unsent) {
-      asked.sent = true;
-      const said = await this.#request(asked).catch(() => undefined);
-      if (attempt !== this.#session.attempt) break; // it was interrupted, and is asked again
-      if (said) this.#conclude(said);
-      else this.#session.retry(ownProblem("unreachable", "the connection was lost"));
-      this.#changed();
-    }
-    this.#isPosting = false;
-    if (this.#asking.unsent) this.#send();
+    const said = await this.#request(asked).catch(() => undefined);
+    if (attempt !== this.#session.attempt) return; // it was interrupted, and is asked again
+    if (said) this.#conclude(said);
+    else this.#session.retry(ownProblem("unreachable", "the connection was lost"));
+    this.#changed();
   }
 
   /**
@@ -500,12 +496,42 @@ export class Tidings extends EventTarget {
         asked.confirmedAt = result.position;
         setTimeout(() => (this.#asking.drop((other) => other === asked), this.#changed()), CONFIRMED_MS);
       } else this.#asking.drop((other) => other === asked);
-      return asked.resolve(result);
+      asked.resolve(result);
+      return this.#send();
     }
     const error = new TidingsError(problem);
+    if (error.code === "too-many-requests") return this.#pause(asked, problem.retryAfterMs);
     if (PASSING.has(error.code) && asked.lasting) return; // it is sent again on the next connection
     this.#asking.drop((other) => other === asked);
     asked.reject(error);
+    this.#send();
+  }
+
+  /**
+   * It was too much for now: it is sent again, and nothing else until then.
+   * @param {Asked} asked
+   * @param {number} [forMs]
+   */
+  #pause(asked, forMs = PAUSE_MS) {
+    asked.sent = false;
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    setTimeout(() => {
+      this.#isPaused = false;
+      this.#send();
+    }, forMs);
+  }
+
+  /** Goes on with another token before this one ends; if that fails, the next connection fetches one. */
+  async #renew() {
+    try {
+      const token = await this.#session.anotherToken();
+      if (token === undefined) return;
+      await this.#ask({ type: "token", token }, false);
+      this.#session.useToken(token);
+    } catch (error) {
+      this.#tell("error", { error });
+    }
   }
 
   // — telling

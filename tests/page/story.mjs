@@ -27,7 +27,7 @@ const reaches = (page, n, kind, expected) =>
 async function theStory() {
   const { page, complaints } = await tab({ viewport: { width, height } });
   for (const card of four(page)) await card.and(page.locator('[data-status="live"]')).waitFor();
-  assert.deepEqual(await page.locator(".state-text").allTextContents(), ["Live over WebSocket", "Live over SSE", "Live over WebSocket", "Live over SSE"]);
+  assert.deepEqual(await page.locator(".state-text").allTextContents(), ["Live · WebSocket", "Live · SSE", "Live · WebSocket", "Live · SSE"]);
   await counts(page, [0, 0, 0, 0]);
   assert.equal(await page.locator(".empty:visible", { hasText: "Nothing here" }).count(), 4);
   assert.deepEqual(await serious(page), []);

@@ -166,7 +166,7 @@ export class Device {
     find(".body", row).hidden = body === "";
     const time = find("time", row);
     time.dateTime = createdAt;
-    say(time, new Date(createdAt).toLocaleTimeString());
+    say(time, new Date(createdAt).toLocaleTimeString([], { timeStyle: "short" }));
     find(".tag", row).hidden = !this.#missed.has(id);
     const toggle = find(".toggle", row);
     say(toggle, read ? "Mark unread" : "Mark read");
@@ -197,9 +197,9 @@ function stateOf({ status, transport }) {
   const via = VIA[transport];
   switch (status) {
     case "live":
-      return `Live over ${via}`;
+      return `Live · ${via}`;
     case "catchingUp":
-      return `Catching up over ${via}`;
+      return `Catching up · ${via}`;
     case "connecting":
       return "Connecting …";
     case "waiting":

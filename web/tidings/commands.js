@@ -72,9 +72,13 @@ export class Asking {
     return new Promise((resolve, reject) => this.#asked.push({ id, command, lasting, sent: false, resolve, reject }));
   }
 
-  /** The next that is to be sent. */
-  get unsent() {
-    return this.#asked.find((asked) => !asked.sent);
+  /**
+   * The next that is to be sent. One after the other is: if one is refused for now and those behind it are not, what was
+   * read and then unread would end as read.
+   */
+  get next() {
+    const isWaiting = this.#asked.some((asked) => asked.sent && asked.confirmedAt === undefined);
+    return isWaiting ? undefined : this.#asked.find((asked) => !asked.sent);
   }
 
   /**

@@ -74,6 +74,8 @@ export class Inbox {
   #items = [];
   /** The page at the top knew everything up to here. */
   #at = 0;
+  /** Every page knew everything up to here; one that another server answers may know less than the one before it. */
+  #floor = 0;
   /** @type {string | null} where the next page begins */
   #next = null;
   #loaded = false;
@@ -101,7 +103,7 @@ export class Inbox {
   /** Begins again: positions of another log mean nothing in this one. */
   forget() {
     this.#items = [];
-    this.#at = 0;
+    this.#at = this.#floor = 0;
     this.#next = null;
     this.#loaded = false;
     this.#counts = { unread: 0, unseen: 0, position: 0 };
@@ -121,7 +123,7 @@ export class Inbox {
    */
   replace(pages) {
     this.#items = [];
-    this.#at = pages[0].position;
+    this.#at = this.#floor = pages[0].position;
     this.#loaded = true;
     pages.forEach((page) => this.append(page));
   }
@@ -139,6 +141,7 @@ export class Inbox {
     }
     this.#items.sort((one, other) => other.position - one.position);
     this.#next = page.next;
+    this.#floor = Math.min(this.#floor, page.position);
     this.count(/** @type {any} */ (page));
   }
 
@@ -154,7 +157,7 @@ export class Inbox {
     else if (REMOVING.has(type)) this.#remove(message);
     else if (message.upTo !== undefined) return this.#passUpTo(message);
     else if (PATCHES[type]) this.#patch(message, PATCHES[type]);
-    else return UNKNOWABLE.has(type) && position > this.#at;
+    else return UNKNOWABLE.has(type) && position > this.#floor;
     return false;
   }
 
@@ -235,9 +238,10 @@ export class Inbox {
       if (position <= item.at) return item;
       const isDone = type === "read" ? item.read : item.seen;
       if (isDone) return item;
-      // A page does not say since when something is unread, nor where what was put off had been published.
-      const isOfPage = !item.exact && item.at > upTo && item.unreadSince === 0;
-      isUnclear ||= isOfPage;
+      // A page does not say since when something is unread, nor where what had been put off was published.
+      const isListedBefore = item.position <= upTo;
+      const isTold = type === "read" ? item.unreadSince > 0 || !isListedBefore : isListedBefore;
+      isUnclear ||= !item.exact && item.at > upTo && !isTold;
       const since = type === "read" ? item.unreadSince : 0;
       if (item.position > upTo || since > upTo) return item;
       return this.#changed(position, item, { ...item, ...PATCHES[type] });

@@ -118,6 +118,20 @@ export class Session {
     this.#link = isSocket ? openSocket(opening, listener, WebSocket) : openStream(opening, listener, fetch);
   }
 
+  /**
+   * Another token, as this one is about to end; `undefined` where there is none to be had.
+   * @returns {Promise<string | undefined>}
+   */
+  async anotherToken() {
+    const { token } = this.#settings;
+    return typeof token === "string" ? undefined : token({ refused: false });
+  }
+
+  /** The connection goes on with this one. @param {string} token */
+  useToken(token) {
+    this.#token = token;
+  }
+
   /** Disconnects; `open` goes on. */
   disconnect() {
     if (this.#status === "closed") return;

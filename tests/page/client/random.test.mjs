@@ -3,22 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 
+import { chance } from "../chance.mjs";
 import { ask, client, publish, service, shown, somebody, token, truth, until, wire } from "../world.mjs";
 
 const SECONDS = Number(process.env.TIDINGS_RANDOM_SECONDS ?? 3);
 const SEED = Number(process.env.TIDINGS_SEED ?? Date.now() % 1_000_000);
 const DEVICES = 6;
-
-/** mulberry32: the same seed, the same choices. */
-function chance(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 test(`devices that come and go at random end with what the server has (TIDINGS_SEED=${SEED})`, async (t) => {
   const random = chance(SEED);
