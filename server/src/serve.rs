@@ -51,6 +51,11 @@ pub(crate) struct Server {
 #[error("{0}; start again to recover")]
 pub(crate) struct Failed(Arc<str>);
 
+/// It was told to stop before it served.
+#[derive(Debug, thiserror::Error)]
+#[error("told to stop before it served")]
+struct StoppedEarly;
+
 /// Whether a server could not start or go on because of what the disk said.
 pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
     error.is::<Failed>()
@@ -63,7 +68,13 @@ pub(crate) fn is_of_the_disk(error: &anyhow::Error) -> bool {
 pub(crate) async fn run(flags: Flags, loaded: Loaded, args: &ServeArgs) -> anyhow::Result<()> {
     let logging = logging::begin(&loaded.settings.log)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let server = Server::start(&loaded.settings, args.demo).await?;
+    let server = match Server::start(&loaded.settings, args.demo).await {
+        Err(error) if error.is::<StoppedEarly>() => {
+            tracing::info!("stopped before it served");
+            return Ok(());
+        }
+        started => started?,
+    };
     say(greeting(&loaded.settings, &server));
     let reloader = Reloader::new(flags, loaded)
         .with(move |settings| Ok(Box::new(logging.prepare(&settings.log)?) as Commit))
@@ -118,7 +129,8 @@ pub(crate) fn commands_to_try(settings: &Settings, address: SocketAddr) -> Strin
 impl Server {
     /// Starts everything; it serves when this returns. With the demo, the page gets tokens of a tenant of its own.
     pub(crate) async fn start(settings: &Settings, with_demo: bool) -> anyhow::Result<Self> {
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let hang_up = signal(SignalKind::hangup())?;
         let (now, leaving) = (watch::Sender::new(Arc::new(settings.clone())), CancellationToken::new());
         let secret = secret::load_or_generate(settings)?;
@@ -149,7 +161,12 @@ impl Server {
         if !settings.delivery.progress {
             options.progress_every = None;
         }
-        let engine = Engine::start(options).await?;
+        // A view that has to be built first takes its time; what is built then is begun anew the next time.
+        let engine = tokio::select! {
+            engine = Engine::start(options) => engine?,
+            _ = terminate.recv() => bail!(StoppedEarly),
+            _ = interrupt.recv() => bail!(StoppedEarly),
+        };
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
         let http: Box<dyn Transport> =
