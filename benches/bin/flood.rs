@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 const READERS: usize = 200;
 const PAIRS: usize = 5;
-const MEASURED: Duration = Duration::from_secs(4);
+const MEASURED: Duration = Duration::from_secs(3);
 /// Broadcasts to all readers.
 const EVERY: Duration = Duration::from_millis(50);
 /// How many flood at once, each on a connection of its own.
