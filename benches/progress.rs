@@ -66,7 +66,8 @@ fn binary() -> anyhow::Result<PathBuf> {
 async fn measure(progress: bool, devices: usize, seconds: usize) -> anyhow::Result<f64> {
     let directory = tempfile::tempdir()?;
     let configuration = directory.path().join("tidings.toml");
-    std::fs::write(&configuration, format!("[delivery]\nprogress = {progress}\n"))?;
+    let limits = "[limits]\nconnections-per-address = 10_000\n";
+    std::fs::write(&configuration, format!("[delivery]\nprogress = {progress}\n{limits}"))?;
     let (mut server, address) = serve(directory.path(), &configuration).await?;
     let running = Arc::new(AtomicBool::new(true));
     let received = Arc::new(AtomicU64::new(0));

@@ -165,6 +165,9 @@ fn view(world: &World) -> u64 {
     std::fs::metadata(world.data().join("inbox.db")).unwrap().ino()
 }
 
+/// For tests that publish more than anybody may by default.
+pub const MANY: &str = "[limits]\npublishes = { count = 1_000_000, seconds = 1 }";
+
 /// A log long enough that a rebuild takes a while.
 async fn live_long(world: &World, batches: usize) {
     live_a_little(world).await;
@@ -262,7 +265,7 @@ async fn begin_rebuild(world: &World) -> reqwest::Response {
 
 #[tokio::test]
 async fn a_rebuild_that_is_given_up_or_killed_leaves_the_view_that_was_there() {
-    let mut world = World::start().await;
+    let mut world = World::with_configuration(MANY).await;
     live_long(&world, 40).await;
     let before = answers(&world).await;
     let (old, building) = (view(&world), world.data().join("inbox.building.db"));

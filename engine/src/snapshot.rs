@@ -147,13 +147,15 @@ pub(crate) async fn keep(engine: WeakEngine, every: u64, closing: CancellationTo
     }
 }
 
-/// Takes a snapshot; what was written of one that is given up is dropped. `alone` is let go when the view is closed again.
+/// Takes a snapshot; what was written of one that is given up is dropped.
 async fn take(
     data: &Path,
     log: &Log,
     pace: Pace,
     alone: Option<OwnedSemaphorePermit>,
 ) -> Result<SnapshotHeader, SnapshotError> {
+    // Until the last part is listed, and until the view is closed again, whichever is later.
+    let alone = Arc::new(alone);
     let begun = Instant::now();
     drop_others(log).await?; // parts of one that was cut short
     let newest = log.snapshots().await?.into_iter().next();
@@ -161,11 +163,12 @@ async fn take(
     if log.space().is_short() || !log.space().has_room_for(expected) {
         return Err(LogError::Full.into());
     }
-    let taken = write_parts(data, log, pace, alone).await;
+    let taken = write_parts(data, log, pace, alone.clone()).await;
     if taken.is_err() {
         let _ = drop_others(log).await; // else it is done before the next one
     }
     let snapshot = taken?;
+    drop(alone);
     let (position, bytes, took) = (snapshot.at.position, snapshot.bytes, begun.elapsed());
     tracing::info!(%position, bytes, ?took, "took a snapshot");
     Ok(snapshot)
@@ -175,7 +178,7 @@ async fn write_parts(
     data: &Path,
     log: &Log,
     pace: Pace,
-    alone: Option<OwnedSemaphorePermit>,
+    alone: Arc<Option<OwnedSemaphorePermit>>,
 ) -> Result<SnapshotHeader, SnapshotError> {
     let connection = reading(&view_path(data)).connect().await;
     let connection = connection.map_err(|error| SnapshotError::GivenUp(error.to_string()))?;

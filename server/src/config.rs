@@ -45,29 +45,32 @@ pub(crate) fn run(flags: &Flags, command: ConfigCommand) -> anyhow::Result<()> {
 /// All settings as TOML, in the order of the documented file, each with its source.
 fn printed(loaded: &Loaded) -> String {
     let mut text = String::new();
-    let mut section = "";
-    for setting in settings().iter().filter(|setting| !setting.within) {
-        let (of, name) = setting.section_and_name();
-        let (value, source) = loaded.value(&setting.key);
-        if let Some(toml::Value::Table(table)) = &value {
-            // A section whose names anybody may choose.
-            let inner = toml::Table::from_iter([(name.to_owned(), toml::Value::Table(table.clone()))]);
-            let inner = without_secrets(&setting.key, toml::Value::Table(inner));
-            let _ = write!(text, "\n# {source}\n{}", toml::to_string(&inner).unwrap_or_default());
-            continue;
+    let shown: Vec<&Setting> = settings().iter().filter(|setting| !setting.within).collect();
+    // What is in no section comes first: after a section's name it would be in that. Each section is named once.
+    let mut sections: Vec<&str> = vec![""];
+    for (of, _) in shown.iter().map(|setting| setting.section_and_name()) {
+        if !sections.contains(&of) {
+            sections.push(of);
         }
-        if of != section && !of.is_empty() {
-            let _ = writeln!(text, "\n[{of}]");
-            section = of;
+    }
+    for section in sections {
+        if !section.is_empty() {
+            let _ = writeln!(text, "\n[{section}]");
         }
-        let line = match value {
-            None => format!("# {} is not set", setting.key),
-            Some(_) if is_secret(&setting.key) => {
-                format!("# {} is set, and not shown  # {source}", setting.key)
-            }
-            Some(value) => format!("{name} = {}  # {source}", without_secrets(&setting.key, value)),
-        };
-        let _ = writeln!(text, "{line}");
+        for setting in shown.iter().filter(|setting| setting.section_and_name().0 == section) {
+            let (value, source) = loaded.value(&setting.key);
+            let line = match value {
+                None => format!("# {} is not set", setting.key),
+                Some(_) if is_secret(&setting.key) => {
+                    format!("# {} is set, and not shown  # {source}", setting.key)
+                }
+                Some(value) => {
+                    let (_, name) = setting.section_and_name();
+                    format!("{name} = {}  # {source}", without_secrets(&setting.key, value))
+                }
+            };
+            let _ = writeln!(text, "{line}");
+        }
     }
     text
 }
