@@ -74,7 +74,7 @@ impl Limits {
     /// A place for one more live connection of somebody; whoever is no user has none to take.
     ///
     /// # Errors
-    /// [`Problem::too_many_connections`].
+    /// The problem `too-many-connections`, 429.
     pub fn connect(&self, identity: &Identity) -> Result<Option<Seat<UserKey>>, Problem> {
         let Ok(key) = identity.key() else { return Ok(None) };
         let refused = || {
