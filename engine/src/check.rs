@@ -2,7 +2,6 @@
 //! it only reads, in pieces; what it needs to write goes into files of its own.
 
 use std::fmt;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::copy_pages;
 use crate::deliveries::{build_deliveries, deliveries_checkpoint, deliveries_path};
 use crate::engine::{StartError, log_path};
+use crate::file_lock::FileLock;
 use crate::inbox::{
     Pace, ViewError, build_view, compare_views, import_snapshot, is_usable_snapshot, view_checkpoint,
     view_path,
@@ -328,19 +328,15 @@ struct Place {
     data: PathBuf,
     folder: PathBuf,
     files: AtomicU32,
-    _alone: File,
+    _alone: FileLock,
 }
 
 impl Place {
     fn new(data: &Path) -> Result<Self, StartError> {
         let folder = data.join("check");
         let failed = |error| StartError::Directory { path: folder.clone(), error };
-        let lock = File::create(data.join("check.lock")).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StartError::InUse { path: folder }),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let lock = FileLock::exclusive(&data.join("check.lock")).map_err(failed)?;
+        let lock = lock.ok_or_else(|| StartError::InUse { path: folder.clone() })?;
         // What a check left that was killed.
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(failed)?;

@@ -1,6 +1,5 @@
 //! The engine: the log, its projections and the hub, put together. What a transport holds.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -18,6 +17,7 @@ use crate::deliveries::{DeliveriesError, DeliveryView, Reports};
 use crate::delivery::{ENCODINGS_MOST, Encoding, Message, to_json};
 use crate::error::Error;
 use crate::event::{Fact, Started};
+use crate::file_lock::FileLock;
 use crate::hub::{SubscriberId, Subscription};
 use crate::inbox::{Source, ViewError, ViewReaders, discard_view, ensure_view, is_damage, view_path};
 use crate::known_head;
@@ -146,7 +146,7 @@ struct Inner {
     reports: Option<Arc<Reports>>,
     life: Life,
     /// Held as long as the engine lives, so that no other process uses the directory.
-    _lock: File,
+    _lock: FileLock,
 }
 
 /// Tasks and their end.
@@ -527,19 +527,15 @@ async fn open_store(data: &Path) -> Result<SqliteStore, StoreError> {
 }
 
 /// Makes the directory and claims it for this process.
-pub(crate) fn lock_directory(data: &Path) -> Result<File, StartError> {
+pub(crate) fn lock_directory(data: &Path) -> Result<FileLock, StartError> {
     let failed = |error| StartError::Directory { path: data.to_owned(), error };
     let mut directory = std::fs::DirBuilder::new();
     directory.recursive(true);
     #[cfg(unix)] // what is in it is for nobody else's eyes
     std::os::unix::fs::DirBuilderExt::mode(&mut directory, 0o700);
     directory.create(data).map_err(failed)?;
-    let lock = File::create(data.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: data.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
+    let lock = FileLock::exclusive(&data.join("lock")).map_err(failed)?;
+    lock.ok_or_else(|| StartError::InUse { path: data.to_owned() })
 }
 
 /// Says every few seconds how far a rebuild has come.

@@ -39,6 +39,7 @@ mod engine;
 mod epochs;
 mod error;
 pub mod event;
+mod file_lock;
 pub mod hub;
 pub mod inbox;
 pub mod input;

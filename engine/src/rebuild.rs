@@ -4,7 +4,6 @@
 //! Until that moment the old view is in use, and a crash leaves it so. The delivery view is off the way of everything else, and is
 //! built in its place.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::deliveries::{build_deliveries, deliveries_path};
 use crate::engine::{Engine, StartError, lock_directory, log_path};
 use crate::error::Error;
+use crate::file_lock::FileLock;
 use crate::inbox::{
     Pace, Source, ViewError, ViewReaders, begin_view, build_view, building_path, ensure_view,
     forget_snapshots, put_view_at, view_path,
@@ -232,23 +232,18 @@ impl Replacement {
 }
 
 /// What says that another process has a view open: SQLite would take its files beside the new view for the new view's.
-fn views_lock(data: &Path) -> Result<File, ViewError> {
-    let path = data.join("views.lock");
-    File::create(&path).map_err(|error| ViewError::File { path, error })
+fn views_lock(data: &Path) -> PathBuf {
+    data.join("views.lock")
 }
 
-pub(crate) fn alone_with_views(data: &Path) -> Result<File, ViewError> {
-    let lock = views_lock(data)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(ViewError::Read),
-        Err(TryLockError::Error(error)) => Err(ViewError::File { path: data.join("views.lock"), error }),
-    }
+pub(crate) fn alone_with_views(data: &Path) -> Result<FileLock, ViewError> {
+    let path = views_lock(data);
+    let lock = FileLock::exclusive(&path).map_err(|error| ViewError::File { path, error })?;
+    lock.ok_or(ViewError::Read)
 }
 
-/// Keeps a server from putting other views in place, as long as the file is held.
-pub(crate) fn hold_views(data: &Path) -> Result<File, ViewError> {
-    let lock = views_lock(data)?;
-    lock.lock_shared().map_err(|error| ViewError::File { path: data.join("views.lock"), error })?;
-    Ok(lock)
+/// Keeps a server from putting other views in place, as long as the lock is held.
+pub(crate) fn hold_views(data: &Path) -> Result<FileLock, ViewError> {
+    let path = views_lock(data);
+    FileLock::shared(&path).map_err(|error| ViewError::File { path, error })
 }
