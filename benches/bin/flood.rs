@@ -3,15 +3,17 @@
 //!
 //! `cargo build --release && cargo run --release -p tidings-benches --bin flood`
 
+mod latency;
 mod server;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
+use latency::{Latencies, p99};
 use serde_json::json;
 use server::{Server, median, token};
 use tidings_http::token::Grant;
@@ -68,7 +70,7 @@ struct Bench {
     server: Server,
     begun: Instant,
     /// Microseconds from the publish to each reader, in this phase.
-    latencies: Arc<Mutex<Vec<u32>>>,
+    latencies: Arc<Latencies>,
 }
 
 fn main() -> Result<()> {
@@ -139,25 +141,12 @@ impl Bench {
 
     /// The 99th percentile of the latency of broadcasts, in milliseconds.
     async fn measure(&self) -> Result<f64> {
-        self.latencies.lock().expect("nobody panicked").clear();
-        let begun = Instant::now();
-        let mut ticks = tokio::time::interval(EVERY);
-        let mut sent = 0;
-        while begun.elapsed() < MEASURED {
-            ticks.tick().await;
+        let broadcast = async || {
             let title = self.begun.elapsed().as_micros().to_string();
             let note = json!({ "type": "load", "title": title, "audience": { "channels": ["everyone"] } });
-            self.server.publish(&[note]).await?;
-            sent += 1;
-        }
-        let patience = Instant::now();
-        while self.latencies.lock().expect("nobody panicked").len() < sent * READERS {
-            ensure!(patience.elapsed().as_secs() < 30, "some readers did not get everything");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let mut latencies = std::mem::take(&mut *self.latencies.lock().expect("nobody panicked"));
-        latencies.sort_unstable();
-        Ok(f64::from(latencies[latencies.len() * 99 / 100]) / 1_000.0)
+            self.server.publish(&[note]).await
+        };
+        p99(&self.latencies, READERS, EVERY, MEASURED, broadcast).await
     }
 }
 
@@ -180,7 +169,7 @@ async fn connect(address: &str, from: &str, token: &str) -> Result<WebSocketStre
     Ok(socket)
 }
 
-async fn read(mut socket: WebSocketStream<TcpStream>, begun: Instant, latencies: Arc<Mutex<Vec<u32>>>) {
+async fn read(mut socket: WebSocketStream<TcpStream>, begun: Instant, latencies: Arc<Latencies>) {
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = &message else { continue };
         let Some((_, rest)) = text.as_str().split_once(r#""title":""#) else { continue };

@@ -3,15 +3,16 @@
 //!
 //! `cargo build --release && cargo run --release -p tidings-benches --bin slow`
 
+mod latency;
 mod server;
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
+use latency::{Latencies, p99};
 use serde_json::{Value, json};
 use server::{Server, median, token};
 use tidings_http::token::Grant;
@@ -43,7 +44,7 @@ struct Bench {
     /// The number of the last notification, which is its title, followed by when it was sent.
     last: AtomicU64,
     /// Microseconds from the publish to each reader, in this phase.
-    latencies: Arc<Mutex<Vec<u32>>>,
+    latencies: Arc<Latencies>,
 }
 
 fn main() -> Result<()> {
@@ -122,23 +123,7 @@ impl Bench {
 
     /// The 99th percentile of the latency of broadcasts, in milliseconds.
     async fn measure(&self) -> Result<f64> {
-        self.latencies.lock().expect("nobody panicked").clear();
-        let begun = Instant::now();
-        let mut ticks = tokio::time::interval(EVERY);
-        let mut sent = 0;
-        while begun.elapsed() < MEASURED {
-            ticks.tick().await;
-            self.publish("everyone", 1, 100).await?;
-            sent += 1;
-        }
-        let patience = Instant::now();
-        while self.latencies.lock().expect("nobody panicked").len() < sent * READERS {
-            ensure!(patience.elapsed().as_secs() < 30, "some readers did not get everything");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let mut latencies = std::mem::take(&mut *self.latencies.lock().expect("nobody panicked"));
-        latencies.sort_unstable();
-        Ok(f64::from(latencies[latencies.len() * 99 / 100]) / 1_000.0)
+        p99(&self.latencies, READERS, EVERY, MEASURED, async || self.publish("everyone", 1, 100).await).await
     }
 
     async fn connect(&self, user: &str, roles: &[&str], receive: Option<u32>) -> Result<Socket> {
@@ -164,7 +149,7 @@ fn title(message: &Message) -> Option<(u64, u64)> {
     Some((number.parse().ok()?, sent.parse().ok()?))
 }
 
-async fn read(mut socket: Socket, begun: Instant, latencies: Arc<Mutex<Vec<u32>>>) {
+async fn read(mut socket: Socket, begun: Instant, latencies: Arc<Latencies>) {
     while let Some(Ok(message)) = socket.next().await {
         if let Some((_, sent)) = title(&message) {
             let latency = begun.elapsed().as_micros() as u64 - sent;

@@ -40,4 +40,6 @@ pub(crate) use snapshot::{
     ExportError, export as export_snapshot, header as snapshot_header, import as import_snapshot,
     is_usable as is_usable_snapshot,
 };
-pub(crate) use view::{action_url, checkpoint as view_checkpoint, damaged, members, published_at};
+pub(crate) use view::{
+    action_url, checkpoint as view_checkpoint, checkpoint_of, damaged, members, published_at,
+};

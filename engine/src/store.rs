@@ -251,11 +251,15 @@ pub struct StoredEvent {
     pub entries: Vec<Entry>,
 }
 
+fn size(envelope: &str, payload: Option<&str>) -> usize {
+    envelope.len() + payload.map_or(0, str::len)
+}
+
 impl NewEvent {
     /// The size of what is kept of it.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.envelope.len() + self.payload.as_ref().map_or(0, String::len)
+        size(&self.envelope, self.payload.as_deref())
     }
 }
 
@@ -263,7 +267,7 @@ impl StoredEvent {
     /// The size of what is kept of it.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.envelope.len() + self.payload.as_ref().map_or(0, String::len)
+        size(&self.envelope, self.payload.as_deref())
     }
 }
 

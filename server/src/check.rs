@@ -27,8 +27,10 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         say(format_args!("the content of {} notifications is not there: it was erased", checked.erased));
     }
     say_of_view("inbox", &checked.inbox);
-    if checked.snapshots > 0 {
-        say(format_args!("compared what came of {} snapshots, too", checked.snapshots));
+    match checked.snapshots {
+        0 => {}
+        1 => say("compared what came of 1 snapshot, too"),
+        count => say(format_args!("compared what came of {count} snapshots, too")),
     }
     say_of_view("delivery", &checked.deliveries);
     match checked.findings.count() {

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::fold::State;
 use crate::epochs::Epochs;
 use crate::error::Error;
-use crate::inbox::{ViewError, is_damage};
+use crate::inbox::{ViewError, checkpoint_of, is_damage};
 use crate::log::{Log, Tail, TailError};
-use crate::position::{Cursor, Epoch, Position};
+use crate::position::{Cursor, Position};
 use crate::rebuild::alone_with_views;
 use crate::sqlite::{Connection, committed, on_thread, remove_database, writing};
 
@@ -323,11 +323,7 @@ fn commit(connection: &Connection, state: &mut State<'_>, reached: &mut Position
 
 /// How far the view has come; `None` when it is not a view of this version.
 pub(crate) fn checkpoint(connection: &Connection) -> Option<Cursor> {
-    let checkpoint = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
-        let epoch = Epoch::from_stored(&row.get::<_, String>(1)?);
-        Ok((row.get::<_, i64>(0)?, Cursor { epoch, position: Position::from_sql(row.get(2)?) }))
-    });
-    checkpoint.ok().filter(|(version, _)| *version == VERSION).map(|(_, reached)| reached)
+    checkpoint_of(connection, VERSION)
 }
 
 /// Builds a view up to a position, which the log has reached, in a file that nobody has open; goes on with one that is there.

@@ -45,13 +45,18 @@ pub(super) fn create_tables(connection: &Connection, start: &Cursor) -> rusqlite
 
 /// How far the view has come; `None` when it is not a view of this version.
 pub(crate) fn checkpoint(connection: &Connection) -> Option<Cursor> {
+    checkpoint_of(connection, VERSION)
+}
+
+/// How far a view of whatever kind has come; `None` when it is not one of this version.
+pub(crate) fn checkpoint_of(connection: &Connection, version: i64) -> Option<Cursor> {
     let row = connection.query_row("SELECT version, epoch, position FROM checkpoint", [], |row| {
         let epoch: String = row.get(1)?;
         let position = Position::from_sql(row.get(2)?);
         Ok((row.get::<_, i64>(0)?, Cursor { epoch: Epoch::from_stored(&epoch), position }))
     });
     // Whatever else is in the file, it cannot be used: a rebuild is always possible.
-    row.ok().filter(|(version, _)| *version == VERSION).map(|(_, checkpoint)| checkpoint)
+    row.ok().filter(|(found, _)| *found == version).map(|(_, checkpoint)| checkpoint)
 }
 
 /// All streams of channels.

@@ -53,11 +53,7 @@ impl Fold {
         changes: &mut Changes,
         effects: &mut Vec<Effect>,
     ) {
-        for user in &membership.users {
-            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
-            if !self.claims_count(&key, membership, changes) {
-                continue;
-            }
+        for key in self.whose_counts(event, membership, changes) {
             let mut joined = Vec::new();
             if self.hear(&key, event.position, changes) {
                 joined.push(Channel::everyone());
@@ -103,11 +99,7 @@ impl Fold {
         changes: &mut Changes,
         effects: &mut Vec<Effect>,
     ) {
-        for user in &membership.users {
-            let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
-            if !self.claims_count(&key, membership, changes) {
-                continue;
-            }
+        for key in self.whose_counts(event, membership, changes) {
             let mut left = Vec::new();
             for channel in membership.channels.iter().filter(|channel| !channel.is_everyone()) {
                 if self.leave_one(&key, channel, membership.by, changes) {
@@ -149,6 +141,20 @@ impl Fold {
             changes.readings.insert((key.clone(), id));
         }
         true
+    }
+
+    /// The people for whom a change of membership counts.
+    fn whose_counts(
+        &mut self,
+        event: &Event,
+        membership: &Membership,
+        changes: &mut Changes,
+    ) -> Vec<UserKey> {
+        let keys = membership.users.iter();
+        let mut keys: Vec<UserKey> =
+            keys.map(|user| UserKey { tenant: event.tenant.clone(), user: user.clone() }).collect();
+        keys.retain(|key| self.claims_count(key, membership, changes));
+        keys
     }
 
     /// Whether a change of membership counts: claims only when no newer token has spoken.
