@@ -27,6 +27,7 @@ mod page;
 mod power;
 mod privacy;
 mod progress;
+mod quick_start;
 mod rebuild;
 mod restore;
 mod resume;
