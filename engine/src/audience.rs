@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::input::FieldError;
@@ -9,17 +10,20 @@ use crate::limits;
 use crate::names::{Channel, UserId};
 
 /// Whom a notification is for. Empty means: let the routing rules decide.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Audience {
     /// Users by name. Each has the notification in their own stream.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::USERS_PER_PUBLISH))]
     pub users: Vec<UserId>,
     /// Channels, together one stream: a member of several meets the notification once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::CHANNELS_PER_PUBLISH))]
     pub channels: Vec<Channel>,
     /// Members of those channels who are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::EXCEPTIONS_PER_PUBLISH))]
     pub except: Vec<UserId>,
 }
 

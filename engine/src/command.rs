@@ -14,6 +14,7 @@ pub use publish::Receipt;
 #[cfg(test)]
 pub(crate) use publish::published;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::engine::Engine;
@@ -24,7 +25,7 @@ use crate::names::Tenant;
 use crate::position::Position;
 
 /// What a command that changed a state is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
     /// The change is visible to every query that asks for at least this position.

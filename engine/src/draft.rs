@@ -3,6 +3,7 @@
 //! A draft that was parsed and [checked](Draft::check) can be published; nothing later refuses its fields.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -22,7 +23,7 @@ use crate::notification::{Action, encode};
 /// assert!(draft.check().is_empty());
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Draft {
     /// What kind of fact it reports.
@@ -30,12 +31,15 @@ pub struct Draft {
     pub kind: NotificationType,
     /// Whom it is for; without it the routing rules decide.
     #[serde(default, deserialize_with = "object")]
+    #[schemars(with = "Audience")]
     pub audience: Audience,
     /// One line.
     #[serde(default)]
+    #[schemars(length(max = limits::TITLE_BYTES))]
     pub title: String,
     /// A few lines.
     #[serde(default)]
+    #[schemars(length(max = limits::BODY_BYTES))]
     pub body: String,
     /// Whatever the application needs to act on it.
     #[serde(default)]
@@ -45,9 +49,11 @@ pub struct Draft {
     pub priority: Priority,
     /// What a person can do about it.
     #[serde(default, deserialize_with = "optional_object")]
+    #[schemars(with = "Option<Action>")]
     pub action: Option<Action>,
     /// Words to find it by.
     #[serde(default)]
+    #[schemars(length(max = limits::TAGS_PER_NOTIFICATION))]
     pub tags: Vec<Tag>,
     /// `false` for one that is only shown live: in no inbox, in no count.
     #[serde(default = "yes")]

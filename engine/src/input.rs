@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use crate::limits;
 
 /// What was wrong with one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct FieldError {
     /// The path of the field: `audience.users[3]`; empty for the whole input.
     pub field: String,

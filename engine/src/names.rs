@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A name that was refused, with what would have been accepted.
@@ -15,11 +16,23 @@ pub struct NameError {
     pub expected: &'static str,
 }
 
+/// What names look like, for the documents that are made of the code. Lengths are of bytes, and those of a JSON Schema
+/// of characters: what is too long in bytes alone, only the parser knows.
+const PLAIN: &str = "^[A-Za-z0-9_-]+$";
+const TYPE: &str = "^[A-Za-z0-9_.:/-]+$";
+const WORD: &str = r"^[^\s*\x00-\x1F\x7F-\x9F]+$";
+const PRINTABLE: &str = r"^[^\s\x00-\x1F\x7F-\x9F]([^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F])?$";
+const CHANNEL: &str = concat!(
+    r"^(everyone|[A-Za-z0-9_-]+:[^\s*\x00-\x1F\x7F-\x9F]+",
+    r"|user:[^\s\x00-\x1F\x7F-\x9F]([^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F])?)$"
+);
+
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $accepts:expr, $expected:literal) => {
+    ($(#[$doc:meta])* $name:ident, $accepts:expr, $pattern:expr, $most:literal, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
         #[serde(transparent)]
+        #[schemars(extend("pattern" = $pattern, "minLength" = 1, "maxLength" = $most, "$comment" = $expected))]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -29,7 +42,8 @@ macro_rules! name {
             /// [`NameError`], which says what is accepted.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 let accepts: fn(&str) -> bool = $accepts;
-                if accepts(text) { Ok(Self(text.into())) } else { Err(NameError { expected: $expected }) }
+                let is_accepted = sized(text, $most) && accepts(text);
+                if is_accepted { Ok(Self(text.into())) } else { Err(NameError { expected: $expected }) }
             }
 
             /// A name that was parsed before, read back from a store of our own.
@@ -70,57 +84,63 @@ macro_rules! name {
 
 name! {
     /// One application on the server. Part of every key.
-    Tenant, |s| sized(s, 64) && s.bytes().all(is_plain), "a tenant: 1 to 64 of a-z A-Z 0-9 _ -"
+    Tenant, |s| s.bytes().all(is_plain), PLAIN, 64,
+    "a tenant: 1 to 64 of a-z A-Z 0-9 _ -"
 }
 name! {
     /// A person, as the application names them.
-    UserId, |s| sized(s, 128) && printable(s), "a user id: 1 to 128 bytes, no control characters, no space at either end"
+    UserId, printable, PRINTABLE, 128,
+    "a user id: 1 to 128 bytes, no control characters, no space at either end"
 }
 name! {
     /// A name people can be members of: `role:ADMIN`, `topic:orders`, `everyone`.
-    Channel, is_channel,
+    Channel, is_channel, CHANNEL, 160,
     "a channel: `everyone` or `kind:name`, at most 160 bytes, no white space, no control characters, no `*`"
 }
 name! {
     /// What kind of fact a notification reports: `booking.created`.
-    NotificationType, |s| sized(s, 128) && s.bytes().all(|b| is_plain(b) || matches!(b, b'.' | b':' | b'/')),
+    NotificationType, |s| s.bytes().all(|b| is_plain(b) || matches!(b, b'.' | b':' | b'/')), TYPE, 128,
     "a type: 1 to 128 of a-z A-Z 0-9 _ - . : /"
 }
 name! {
     /// A word to find notifications by.
-    Tag, |s| sized(s, 64) && printable(s), "a tag: 1 to 64 bytes, no control characters, no space at either end"
+    Tag, printable, PRINTABLE, 64,
+    "a tag: 1 to 64 bytes, no control characters, no space at either end"
 }
 name! {
     /// How much a notification wants to be noticed. `low`, `normal`, `high` and `urgent` are known; others pass through.
-    Priority, |s| sized(s, 32) && printable(s),
+    Priority, printable, PRINTABLE, 32,
     "a priority: low, normal, high, urgent or another word of at most 32 bytes"
 }
 name! {
     /// Under this key a publisher's notification is published once, however often it is sent.
-    IdempotencyKey, |s| sized(s, 255) && printable(s),
+    IdempotencyKey, printable, PRINTABLE, 255,
     "an idempotency key: 1 to 255 bytes, no control characters, no space at either end"
 }
 name! {
     /// A newer notification with this key takes the older one's place.
-    CollapseKey, |s| sized(s, 255) && printable(s),
+    CollapseKey, printable, PRINTABLE, 255,
     "a collapse key: 1 to 255 bytes, no control characters, no space at either end"
 }
 name! {
     /// Whose idempotency keys they are: a token's subject, or the source of a CloudEvent.
-    Publisher, |s| sized(s, 600) && printable(s), "a publisher: 1 to 600 bytes, no control characters"
+    Publisher, printable, PRINTABLE, 600,
+    "a publisher: 1 to 600 bytes, no control characters"
 }
 name! {
     /// What a token says its holder is: `ADMIN`. Its holders are members of the channel `role:ADMIN`.
-    Role, |s| sized(s, 128) && is_word(s), "a role: 1 to 128 bytes, no white space, no control characters, no `*`"
+    Role, is_word, WORD, 128,
+    "a role: 1 to 128 bytes, no white space, no control characters, no `*`"
 }
 name! {
     /// One installation of one user's: what a client calls the device it runs on, or else the connection.
-    DeviceName, |s| sized(s, 128) && printable(s),
+    DeviceName, printable, PRINTABLE, 128,
     "a device: 1 to 128 bytes, no control characters, no space at either end"
 }
 name! {
     /// A login session, as a token names it. Its connections watch the channel `session:ID`.
-    SessionId, |s| sized(s, 128) && is_word(s), "a session: 1 to 128 bytes, no white space, no control characters, no `*`"
+    SessionId, is_word, WORD, 128,
+    "a session: 1 to 128 bytes, no white space, no control characters, no `*`"
 }
 
 impl Tenant {
@@ -236,7 +256,7 @@ fn is_channel(text: &str) -> bool {
         .is_some_and(|(kind, name)| !kind.is_empty() && kind.bytes().all(is_plain) && !name.is_empty());
     // A personal channel is as wide as a user id may be: those may hold spaces and asterisks.
     let own = text.strip_prefix(USER).is_some_and(|user| UserId::new(user).is_ok());
-    (sized(text, 160) && (text == EVERYONE || (named && is_word(text)))) || own
+    text == EVERYONE || (named && is_word(text)) || own
 }
 
 #[cfg(test)]

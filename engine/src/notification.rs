@@ -4,14 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::limits;
 use crate::names::{Channel, CollapseKey, NotificationType, Priority, Tag};
 
 /// A notification's identity: a UUIDv7, so that ids sort by time and indexes stay compact (RFC 9562, 5.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct NotificationId(Uuid);
 
@@ -58,19 +60,25 @@ impl fmt::Display for NotificationId {
     }
 }
 
+/// What an action's URL looks like: nothing that runs code or leads elsewhere unseen.
+const URL: &str =
+    r"^(https?://[^\s\x00-\x1F\x7F-\x9F]*|/([^/\\\s\x00-\x1F\x7F-\x9F][^\s\x00-\x1F\x7F-\x9F]*)?)$";
+
 /// What a person can do about a notification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Action {
     /// Where it leads: `https://…`, `http://…`, or a path of the application (`/bookings/17`).
+    #[schemars(length(max = limits::URL_BYTES), regex(pattern = URL))]
     pub url: String,
     /// What the button says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::ACTION_TEXT_BYTES))]
     pub text: Option<String>,
 }
 
 /// What a notification says. The part of it that may hold a person's data, kept apart so that it can be erased.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
     /// One line.
@@ -112,10 +120,11 @@ pub struct Notification {
     pub inbox: bool,
 }
 
-/// The document that clients get.
-#[derive(Serialize)]
+/// A notification as clients get it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+#[schemars(rename = "Notification")]
+pub struct Document<'a> {
     id: NotificationId,
     #[serde(rename = "type")]
     kind: &'a NotificationType,

@@ -5,12 +5,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub u64);
 
@@ -54,8 +55,9 @@ number! {
 }
 
 /// The identity of a log. A client that resumes with another epoch has to reload.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("pattern" = "^[0-9a-f]{12}$"))]
 pub struct Epoch(std::sync::Arc<str>);
 
 impl Epoch {
@@ -81,7 +83,8 @@ impl Epoch {
 
 /// What a client holds: how far it has seen this log. Opaque to clients, the same bytes for everybody at the same
 /// position. On the wire: `epoch.position`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", extend("pattern" = r"^[0-9A-Fa-f]{12}\.[0-9]{1,20}$"))]
 pub struct Cursor {
     /// The log it belongs to.
     pub epoch: Epoch,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::{Identity, Scope};
@@ -23,7 +24,7 @@ use crate::sqlite::Connection;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Counts by type or by channel.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CountsBy<K: Ord> {
     /// All together. By channel, the parts may overlap.
     #[serde(flatten)]
@@ -33,7 +34,7 @@ pub struct CountsBy<K: Ord> {
 }
 
 /// Some of a channel's members, by name.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct MembersPage {
     /// Who.
     pub members: Vec<UserId>,

@@ -13,6 +13,7 @@ pub(crate) use viewer::Viewer;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::delivery::{Delivery, Message, Parcel};
@@ -29,7 +30,7 @@ pub struct Resume {
 }
 
 /// What became of a wish to resume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "result", content = "reason", rename_all = "camelCase")]
 pub enum Resumed {
     /// Everything missed comes first, then it is live.
@@ -39,7 +40,7 @@ pub enum Resumed {
 }
 
 /// Why a subscription could not go on where it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Reset {
     /// The cursor is from before what the log can tell from another history: it remembers its last 4,096 starts.

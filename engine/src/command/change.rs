@@ -1,6 +1,7 @@
 //! Changing what was published: updating and retracting it, and cancelling what has not gone out yet.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -21,13 +22,15 @@ use crate::position::Position;
 use crate::timers::{Once, retraction};
 
 /// What a notification says from now on: all of it. What is left out is empty.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Revision {
     /// One line.
+    #[schemars(length(max = limits::TITLE_BYTES))]
     pub title: String,
     /// A few lines.
     #[serde(default)]
+    #[schemars(length(max = limits::BODY_BYTES))]
     pub body: String,
     /// Whatever the application needs to act on it.
     #[serde(default)]
@@ -37,9 +40,11 @@ pub struct Revision {
     pub priority: Priority,
     /// What a person can do about it.
     #[serde(default, deserialize_with = "optional_object")]
+    #[schemars(with = "Option<Link>")]
     pub action: Option<Link>,
     /// Words to find it by.
     #[serde(default)]
+    #[schemars(length(max = limits::TAGS_PER_NOTIFICATION))]
     pub tags: Vec<Tag>,
     /// When its time is over.
     #[serde(default)]

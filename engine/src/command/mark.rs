@@ -1,6 +1,7 @@
 //! What people do with their notifications: read, see, archive, pin, delete, and the undo of each.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Done;
@@ -15,7 +16,7 @@ use crate::notification::NotificationId;
 use crate::position::{Cursor, Position};
 
 /// How far somebody had seen: a position, or a cursor of this log.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a position, or a cursor as an earlier message gave it")]
 pub enum UpTo {
     /// A position.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Done;
@@ -18,14 +19,16 @@ const ADMISSION_ROUNDS: usize = 4;
 const USERS_LOOKED_UP: usize = 100;
 
 /// Who is to become a member of a channel, and who is to cease to be one.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MembersChange {
     /// Become members.
     #[serde(default)]
+    #[schemars(length(max = limits::USERS_PER_MEMBERSHIP))]
     pub add: Vec<UserId>,
     /// Cease to be members.
     #[serde(default)]
+    #[schemars(length(max = limits::USERS_PER_MEMBERSHIP))]
     pub remove: Vec<UserId>,
 }
 

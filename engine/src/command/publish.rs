@@ -1,6 +1,7 @@
 //! Publishing: drafts to notifications in the log, single or in batches, each with a result of its own.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::Identity;
@@ -19,7 +20,7 @@ use crate::position::Position;
 use crate::store::KeyClaim;
 
 /// What a publish is answered with: it is durable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     /// The notification.

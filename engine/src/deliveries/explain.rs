@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::person::history;
@@ -21,7 +22,7 @@ use crate::position::Position;
 const NAMES_SAID: usize = 5;
 
 /// A time at which somebody was a member of a channel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Span {
     /// Which.
@@ -37,7 +38,7 @@ pub struct Span {
 }
 
 /// How a notification stands in somebody's inbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InInbox {
     /// Whether it is read now.
@@ -51,7 +52,7 @@ pub struct InInbox {
 }
 
 /// Why somebody did or did not get a notification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// Which.

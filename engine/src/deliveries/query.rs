@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::fold::{BLOCK, State};
@@ -29,7 +30,7 @@ const PROGRESS_LOOKED_AT: usize = 32;
 const CONNECTIONS_LOOKED_AT: i64 = 256;
 
 /// How far a notification has come with a person: the furthest of what follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// It was never for them.
@@ -51,7 +52,7 @@ pub enum Status {
 }
 
 /// Why a notification is for somebody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "camelCase")]
 pub enum Rule {
     /// They were addressed by name.
@@ -66,7 +67,7 @@ pub enum Rule {
 }
 
 /// Why a notification was taken from somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DropReason {
     /// The publisher left them out.
@@ -78,7 +79,7 @@ pub enum DropReason {
 }
 
 /// What became of a notification on a device. A time is that of the record, up to a second later than the thing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceDelivery {
     /// Which.
@@ -94,7 +95,7 @@ pub struct DeviceDelivery {
 }
 
 /// What became of a notification for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PersonDelivery {
     /// Who.
@@ -121,7 +122,7 @@ pub struct PersonDelivery {
 }
 
 /// How many people a notification came how far with. Each counts in every column that they reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
     /// People it was for, when it was published.
@@ -140,7 +141,7 @@ pub struct Totals {
 }
 
 /// What became of a notification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deliveries {
     /// Which.

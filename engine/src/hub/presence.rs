@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringBitmap;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Connected, Hub};
@@ -12,7 +13,7 @@ use crate::names::{Channel, Role, SessionId, Tenant, UserId};
 const USERS_NAMED: usize = 1_000;
 
 /// Who of a tenant is online.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Presence {
     /// Users with at least one connection.
@@ -30,7 +31,7 @@ pub struct Presence {
 }
 
 /// Who of a channel is online.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChannelPresence {
     /// The channel.

@@ -128,7 +128,7 @@ impl Effect {
 }
 
 /// How many notifications a person has not dealt with, and at which position that is true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Counts {
     /// Not read.
     pub unread: u64,

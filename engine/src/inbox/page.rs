@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -19,7 +20,7 @@ use super::view;
 use crate::event::EntryRef;
 use crate::limits;
 use crate::names::{Channel, NotificationType, Tag, UserKey};
-use crate::notification::NotificationId;
+use crate::notification::{Document, NotificationId};
 use crate::position::{Offset, Position, StreamId};
 use crate::sqlite::Connection;
 
@@ -67,7 +68,7 @@ pub struct InboxQuery {
 }
 
 /// A notification in an inbox, with what its owner has done with it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InboxItem {
     /// Where it is listed: where it was published or, if it was put off, where it woke.
@@ -84,11 +85,12 @@ pub struct InboxItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snoozed_until: Option<Timestamp>,
     /// The notification.
+    #[schemars(with = "Document<'static>")]
     pub notification: Box<RawValue>,
 }
 
 /// A page of an inbox.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InboxPage {
     /// The notifications, newest first.
@@ -101,7 +103,7 @@ pub struct InboxPage {
 }
 
 /// Counts of a part of an inbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PartCounts {
     /// Not read.
     pub unread: u64,

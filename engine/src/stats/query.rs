@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use rusqlite::params;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::minutes::{Counters, counters_at};
@@ -23,7 +24,7 @@ const LOOKED_AT_MOST: usize = 200_000;
 const ROWS_MOST: usize = 10_000;
 
 /// How a time is divided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Every {
     /// By minute.
@@ -38,7 +39,7 @@ pub enum Every {
 }
 
 /// What is told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum By {
     /// Types of notifications.
@@ -101,7 +102,7 @@ pub struct StatsQuery {
 }
 
 /// What happened in a part of the time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsRow {
     /// When the part begins; where the time is divided.
@@ -133,7 +134,7 @@ pub struct StatsRow {
 }
 
 /// Stats.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// The first minute.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_config::Rate;
 use tidings_engine::Error;
 use tidings_engine::input::{FieldError, InputError};
 
 /// What went wrong, for the client to act on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// Which problem it is, for ever the same: `urn:tidings:problem:invalid-field`.
     #[serde(rename = "type")]
@@ -30,7 +31,7 @@ pub struct Problem {
 }
 
 /// A limit that was met.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Met {
     /// The setting that says what it is.
