@@ -3,6 +3,7 @@
 //! `type` is the notification's type, `source` and `id` are its idempotency key, and `data` holds the rest of the
 //! notification as a publish has it. Extension attributes are passed over.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -26,28 +27,54 @@ impl From<Draft> for Publication {
     }
 }
 
-/// A CloudEvent as far as it concerns a notification.
-#[derive(Clone, Debug, Deserialize)]
+/// A CloudEvent (1.0) as far as it concerns a notification.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct CloudEvent {
     /// `1.0`.
+    #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
     /// Unique for its source.
+    #[schemars(with = "IdempotencyKey")]
     pub id: String,
     /// Where it comes from, a URI reference.
+    #[schemars(length(min = 1, max = SOURCE_BYTES), regex(pattern = r"^[^\s\x00-\x1F\x7F-\x9F]+$"))]
     pub source: String,
     /// What kind of fact it is.
     #[serde(rename = "type")]
+    #[schemars(with = "NotificationType")]
     pub kind: String,
     /// The media type of `data`; JSON when nothing is said.
     #[serde(default)]
+    #[schemars(extend("pattern" = r"^(application/json|text/json|[a-z0-9.-]+/[a-z0-9.-]+\+json)(;.*)?$"))]
     pub datacontenttype: Option<String>,
     /// The notification without its type.
     #[serde(default)]
+    #[schemars(schema_with = "data_schema")]
     pub data: Option<Map<String, Value>>,
     /// Binary data, which a notification is not.
     #[serde(default)]
+    #[schemars(skip)]
     pub data_base64: Option<String>,
 }
+
+/// Bytes of a source at most: a URI reference.
+const SOURCE_BYTES: usize = 512;
+
+/// What `data` may be: a draft without what the event's own attributes say.
+fn data_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Draft::json_schema(generator);
+    for given_by_attribute in GIVEN_BY_ATTRIBUTES {
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove(given_by_attribute);
+        }
+    }
+    schema.remove("required");
+    schema.insert("type".to_owned(), serde_json::json!(["object", "null"]));
+    schema
+}
+
+/// Fields of a draft that a CloudEvent's attributes say.
+const GIVEN_BY_ATTRIBUTES: [&str; 2] = ["type", "idempotencyKey"];
 
 impl CloudEvent {
     /// Parses one in structured mode: a JSON object.
@@ -75,7 +102,8 @@ impl CloudEvent {
         }
         let kind: NotificationType = self.kind.parse().map_err(|error| invalid("type", &error))?;
         let key: IdempotencyKey = self.id.parse().map_err(|error| invalid("id", &error))?;
-        let is_source = (1..=512).contains(&self.source.len()) && !self.source.chars().any(char::is_control);
+        let is_source =
+            (1..=SOURCE_BYTES).contains(&self.source.len()) && !self.source.chars().any(char::is_control);
         let source = Publisher::new(&format!("source:{}", self.source)).ok().filter(|_| is_source);
         let source = source.ok_or_else(|| attribute("source", "a URI reference of 1 to 512 bytes"))?;
         let draft = draft(kind, key, self.data.unwrap_or_default())?;
@@ -98,7 +126,7 @@ fn draft(
     key: IdempotencyKey,
     mut data: Map<String, Value>,
 ) -> Result<Draft, FieldError> {
-    for given_by_attribute in ["type", "idempotencyKey"] {
+    for given_by_attribute in GIVEN_BY_ATTRIBUTES {
         if data.contains_key(given_by_attribute) {
             let field = format!("data.{given_by_attribute}");
             return Err(FieldError::new(field, "expected none: a CloudEvent's own attributes say it"));

@@ -25,6 +25,7 @@ use crate::notification::{Action, encode};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(description = "A notification as its publisher describes it.")]
 pub struct Draft {
     /// What kind of fact it reports.
     #[serde(rename = "type")]

@@ -18,6 +18,9 @@ use crate::names::{Channel, CollapseKey, NotificationType, Priority, Tag};
 pub struct NotificationId(Uuid);
 
 impl NotificationId {
+    /// What one looks like.
+    pub const EXAMPLE: &str = "0190f0a2-7c1e-7b3a-9f57-2f1c54d3a001";
+
     /// A new id, later than all that this process has made.
     #[must_use]
     pub fn now() -> Self {

@@ -13,6 +13,7 @@ macro_rules! number {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
+        #[schemars(extend("maximum" = u64::MAX))]
         pub struct $name(pub u64);
 
         impl $name {

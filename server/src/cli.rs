@@ -75,6 +75,8 @@ pub(crate) enum Command {
     /// Check the configuration, show what is set, or what a setting is for
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the OpenAPI document of the HTTP API, to make clients of; needs no server
+    Openapi,
     /// Make a token for development
     Token(TokenArgs),
     /// Make, list and revoke keys for services, while a server runs or not

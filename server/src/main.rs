@@ -14,6 +14,7 @@ mod inbox;
 mod key;
 mod logging;
 mod open_files;
+mod openapi;
 mod output;
 mod plugins;
 mod progress;
@@ -64,6 +65,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     if let Command::Config(command) = cli.command {
         return config::run(&cli.flags, command);
     }
+    if let Command::Openapi = cli.command {
+        openapi::run();
+        return Ok(());
+    }
     let loaded = cli.flags.load(plugins::SETTINGS)?;
     let settings = loaded.settings.clone();
     match cli.command {
@@ -76,7 +81,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inbox(args) => inbox::run(&settings, args).await,
         Command::Explain(args) => explain::run(&settings, args).await,
         Command::Stats(args) => stats::run(&settings, args).await,
-        Command::Config(_) => Ok(()), // above: it does not need sound settings
+        Command::Config(_) | Command::Openapi => Ok(()), // above: they do not need sound settings
         Command::Token(args) => token::run(&settings, args),
         Command::Key { command } => key::run(&settings, command),
         Command::Rebuild(args) => rebuild::run(&settings, args).await,

@@ -9,9 +9,9 @@ use tidings_config::{Loaded, Settings};
 use tidings_engine::store::StoreError;
 use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options, StartError};
-use tidings_http::Http;
 use tidings_http::tls::Tls;
 use tidings_http::token::{Tokens, mint};
+use tidings_http::{Http, Routes};
 use tidings_sse::EventStreams;
 use tidings_web::{Demo, Web};
 use tidings_ws::WebSockets;
@@ -169,8 +169,7 @@ impl Server {
         };
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
-        let http: Box<dyn Transport> =
-            Box::new(http.with(WebSockets).with(EventStreams).with(Web::default().with_demo(demo)));
+        let http: Box<dyn Transport> = Box::new(transports(demo).into_iter().fold(http, Http::with));
         let name = http.name();
         let running = http.run(engine.clone(), shutdown.clone());
         let transports = tokio::spawn(async move {
@@ -250,6 +249,11 @@ impl Server {
             _ = self.interrupt.recv() => bail!("told to stop once more: stopped at once; the log is whole"),
         }
     }
+}
+
+/// What lives on HTTP beside the REST API.
+pub(crate) fn transports(demo: Option<Demo>) -> Vec<Box<dyn Routes>> {
+    vec![Box::new(WebSockets), Box::new(EventStreams), Box::new(Web::default().with_demo(demo))]
 }
 
 /// The keys of tokens, whose files may have changed where no setting did.

@@ -8,20 +8,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidings_engine::deliveries::DeliveriesQuery;
+use serde_json::json;
+use tidings_engine::deliveries::{Deliveries, DeliveriesQuery};
 use tidings_engine::{Error, Identity, NotificationId, Tenant, input};
+use tidings_http::openapi::Section;
 use tidings_http::problem::Problem;
 use tidings_http::token::{Grant, MintError};
-use tidings_http::{Caller, Context};
+use tidings_http::{Api, Caller, Context};
 
 /// The application whose people the demo shows. Nothing of another one is ever in reach.
 pub const TENANT: &str = "demo";
@@ -70,20 +73,38 @@ impl Demo {
         if address.ip().is_loopback() { Ok(Self { mint: Arc::new(mint) }) } else { Err(NotLocal(address)) }
     }
 
-    pub(crate) fn router(&self, context: Context) -> Router {
-        let deliveries =
-            Router::new().route("/demo/notifications/{id}/deliveries", get(deliveries)).with_state(context);
-        Router::new()
-            .route("/demo/token", post(token))
-            .with_state(self.clone())
-            .merge(deliveries)
-            .layer(DefaultBodyLimit::max(BODY_BYTES))
-            .layer(middleware::from_fn(for_the_page_alone))
+    pub(crate) fn api(&self) -> Api {
+        let give = Section::Page
+            .post("/demo/token", "getDemoToken", "A token of the demo")
+            .says("For the page alone, opened on this machine.")
+            .takes::<Wanted>(json!({ "who": "ada" }))
+            .answers_json::<Given>(StatusCode::OK, "The token.")
+            .may_be([403, 500]);
+        let show = Section::Page
+            .get(
+                "/demo/notifications/{id}/deliveries",
+                "getDemoDeliveries",
+                "What became of a notification of the demo",
+            )
+            .says("For the page alone, opened on this machine.")
+            .needs("the demo's service")
+            .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+            .answers_json::<Deliveries>(StatusCode::OK, "Totals, and people with their devices.")
+            .may_be([404]);
+        let demo = self.clone();
+        Api::new()
+            .made(give, |_| for_the_page(post(token).with_state(demo)))
+            .made(show, |_| for_the_page(get(deliveries)))
     }
 }
 
+/// Lets requests of the page pass that are not large, and nobody else's.
+fn for_the_page(route: MethodRouter<Context>) -> MethodRouter<Context> {
+    route.layer(DefaultBodyLimit::max(BODY_BYTES)).layer(middleware::from_fn(for_the_page_alone))
+}
+
 /// For whom the page wants a token.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Who {
     Ada,
@@ -92,13 +113,15 @@ enum Who {
     Service,
 }
 
-#[derive(Deserialize)]
+/// Whose token is wanted.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
     who: Who,
 }
 
-#[derive(Serialize)]
+/// A token of the demo.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Given {
     token: String,

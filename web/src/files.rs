@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
+use serde_json::json;
 use sha2::{Digest, Sha256};
+use tidings_http::openapi::{Operation, Section};
+use tidings_http::{Api, Context};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -38,6 +40,12 @@ struct File {
     text: &'static str,
 }
 
+impl File {
+    fn route(&self) -> MethodRouter<Context> {
+        Served::new(self, self.text.into()).route()
+    }
+}
+
 /// A file lies here under the path that it is served at.
 macro_rules! files {
     ($($kind:ident $reader:ident $path:literal)*) => {
@@ -47,6 +55,9 @@ macro_rules! files {
 
 const PAGE: File =
     File { path: "/", kind: HTML, reader: For::Page, text: include_str!("../page/index.html") };
+
+const CLIENT: File =
+    File { path: "/tidings.js", kind: SCRIPT, reader: For::Anybody, text: include_str!("../tidings.js") };
 
 #[rustfmt::skip]
 const FILES: &[File] = files![
@@ -59,7 +70,6 @@ const FILES: &[File] = files![
     SCRIPT Page    "page/deliveries.js"
     SCRIPT Page    "page/tokens.js"
     SCRIPT Page    "page/elements.js"
-    SCRIPT Anybody "tidings.js"
     SCRIPT Anybody "tidings/backoff.js"
     SCRIPT Anybody "tidings/commands.js"
     SCRIPT Anybody "tidings/inbox.js"
@@ -70,13 +80,29 @@ const FILES: &[File] = files![
 ];
 
 /// The routes of all files. `HEAD` is answered as `GET`, without the body.
-pub(crate) fn router(has_demo: bool) -> Router {
+pub(crate) fn api(has_demo: bool) -> Api {
     let page = if has_demo { PAGE.text.replace(NO_DEMO, HAS_DEMO) } else { PAGE.text.to_owned() };
-    let others = FILES.iter().map(|file| (file, file.text.into()));
-    std::iter::once((&PAGE, page.into())).chain(others).fold(Router::new(), |router, (file, text)| {
-        let served = Arc::new(Served::new(file, text));
-        router.route(file.path, get(move |headers: HeaderMap| async move { served.answer(&headers) }))
-    })
+    let the_page = Section::Page.get("/", "getPage", "The page to try it on").answers_text(
+        StatusCode::OK,
+        "text/html",
+        "The page.",
+    );
+    let the_client = Section::Page
+        .get("/tidings.js", "getClient", "The browser client, a module")
+        .answers_text(StatusCode::OK, "text/javascript", "The module; what it imports lies beside it.");
+    let api = Api::new().made(kept(the_page), move |_| Served::new(&PAGE, page.into()).route());
+    FILES
+        .iter()
+        .fold(api.made(kept(the_client), |_| CLIENT.route()), |api, file| api.part(file.path, file.route()))
+}
+
+/// An operation that answers with a file, which may be asked about again.
+pub(crate) fn kept(operation: Operation) -> Operation {
+    let tag = json!({ "type": "string" });
+    operation
+        .header("If-None-Match", tag.clone(), "The `ETag` of what one has.")
+        .with_header("ETag", "Names what was served.", tag)
+        .answers_nothing(StatusCode::NOT_MODIFIED, "It is what one has.")
 }
 
 /// A file as it goes out.
@@ -116,6 +142,12 @@ impl Served {
         }
         headers.insert(header::ETAG, etag.clone());
         Self { headers, etag, text }
+    }
+
+    /// What answers with it.
+    fn route(self) -> MethodRouter<Context> {
+        let served = Arc::new(self);
+        get(move |headers: HeaderMap| async move { served.answer(&headers) })
     }
 
     fn answer(&self, asked: &HeaderMap) -> Response {

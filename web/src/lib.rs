@@ -7,8 +7,7 @@
 mod demo;
 mod files;
 
-use axum::Router;
-use tidings_http::{Context, Routes};
+use tidings_http::{Api, Routes};
 
 pub use demo::{Demo, NotLocal, TENANT};
 
@@ -28,10 +27,10 @@ impl Web {
 }
 
 impl Routes for Web {
-    fn router(&self, context: Context) -> Router {
-        let files = files::router(self.demo.is_some());
+    fn api(&self) -> Api {
+        let files = files::api(self.demo.is_some());
         match &self.demo {
-            Some(demo) => files.merge(demo.router(context)),
+            Some(demo) => files.and(demo.api()),
             None => files,
         }
     }

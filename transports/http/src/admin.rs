@@ -3,39 +3,80 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, stream};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tidings_engine::access::Scope;
 use tidings_engine::{Error, Position, Progress, Source};
 use tokio::sync::watch;
 use tokio::time::{Interval, interval};
 
+use crate::openapi::Section;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::{Caller, Context};
+use crate::{Api, Caller, Context};
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/v1/admin/rebuild", post(rebuild)).route("/v1/admin/snapshot", post(take_snapshot))
+pub(crate) fn api() -> Api {
+    let from = json!({ "type": "string", "enum": ["first-event", "snapshot"] });
+    Api::new()
+        .on(
+            Section::Operating
+                .post("/v1/admin/rebuild", "rebuild", "Rebuild the views while they are served")
+                .says("Goes on as long as the caller listens: a line `{ \"doing\", \"position\", \"head\" }` now and then, at the \
+                       end `{ \"rebuilt\": position }` or `{ \"problem\" }`.")
+                .needs("admin")
+                .query_like("from", from, "What from: all of the log, or the newest snapshot.")
+                .answers_json::<Rebuilt>(StatusCode::OK, "It was done at once; or lines, until it is.")
+                .or_lines()
+                .may_be([409])
+                .writes(),
+            rebuild,
+        )
+        .on(
+            Section::Operating
+                .post("/v1/admin/snapshot", "takeSnapshot", "Take a snapshot")
+                .says("Given up when the caller hangs up.")
+                .needs("admin")
+                .answers_json::<Snapshot>(StatusCode::OK, "It is complete.")
+                .writes(),
+            take_snapshot,
+        )
+}
+
+/// A snapshot that was taken.
+#[derive(Serialize, JsonSchema)]
+struct Snapshot {
+    /// Up to where it goes.
+    position: Position,
+    /// How large it is.
+    bytes: u64,
+}
+
+/// The end of a rebuild.
+#[derive(Serialize, JsonSchema)]
+struct Rebuilt {
+    /// Up to where the views are rebuilt.
+    rebuilt: Position,
 }
 
 async fn take_snapshot(
     State(context): State<Context>,
     Caller(identity): Caller,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Snapshot>, Problem> {
     identity.require(Scope::Admin)?;
     let snapshot = context.engine.take_snapshot().await?;
-    Ok(Json(json!({ "position": snapshot.at.position, "bytes": snapshot.bytes })))
+    Ok(Json(Snapshot { position: snapshot.at.position, bytes: snapshot.bytes }))
 }
 
 /// The work, until it is done.
@@ -64,7 +105,7 @@ async fn rebuild(
     let mut work = async move { engine.rebuild_views(source, tell).await }.boxed();
     // Whoever comes while it is being done already is told so by the status.
     if let Some(outcome) = (&mut work).now_or_never() {
-        return outcome.map(|done| Json(json!({ "rebuilt": done })).into_response()).map_err(Problem::from);
+        return outcome.map(|rebuilt| Json(Rebuilt { rebuilt }).into_response()).map_err(Problem::from);
     }
     let shutdown = context.shutdown.clone();
     let lines =
@@ -97,7 +138,7 @@ fn source(name: String) -> Result<Source, Problem> {
 
 fn outcome_of(outcome: Result<Position, Error>) -> Value {
     match outcome {
-        Ok(position) => json!({ "rebuilt": position }),
+        Ok(rebuilt) => json!(Rebuilt { rebuilt }),
         Err(error) => json!({ "problem": Problem::from(error) }),
     }
 }

@@ -1,27 +1,71 @@
 //! What was published and is to be otherwise: updating, retracting, and what has not gone out yet.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, put};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
-use tidings_engine::command::{Pending, PendingPlace, Revision};
+use serde_json::{Map, Value, json};
+use tidings_engine::command::{Done, Pending, PendingPlace, Revision};
 use tidings_engine::notification::Action;
 use tidings_engine::{IdempotencyKey, NotificationId, NotificationType, Position, Priority, Tag, limits};
 
 use crate::body::Json;
 use crate::inbox::{done, parse_id};
+use crate::openapi::Section;
 use crate::params::{Params, Segments};
 use crate::problem::Problem;
-use crate::{Caller, Context, answer};
+use crate::{Api, Caller, Context, answer};
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new()
-        .route("/v1/notifications/{id}", put(update).delete(retract))
-        .route("/v1/scheduled", get(scheduled).delete(cancel_by_key))
+pub(crate) fn api() -> Api {
+    let revision = json!({ "title": "Booking 17 was moved", "body": "See you on Saturday at ten." });
+    Api::new()
+        .on(
+            Section::Publishing
+                .put("/v1/notifications/{id}", "update", "Let a notification say something else")
+                .says("All of it: what is left out is empty. It keeps its place and whether it was read.")
+                .needs("publish")
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .takes::<Revision>(revision)
+                .answers::<Done>(StatusCode::OK, "It says this from now on.")
+                .may_be([404])
+                .writes(),
+            update,
+        )
+        .on(
+            Section::Publishing
+                .delete("/v1/notifications/{id}", "retract", "Take a notification back")
+                .says("It is gone from every inbox. Before it has gone out, it never will.")
+                .needs("publish")
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .answers::<Done>(StatusCode::OK, "It is gone.")
+                .may_be([404])
+                .writes(),
+            retract,
+        )
+        .on(
+            Section::Publishing
+                .get("/v1/scheduled", "listScheduled", "Notifications that have not gone out yet")
+                .says("The next one first: one's own; to a service, or with the scope admin, everybody's.")
+                .needs("publish")
+                .number("limit", 1, limits::PAGE_MOST as u64, "How many at most; 20 without it.")
+                .query_like("cursor", json!({ "type": "string" }), "`next` of an earlier page.")
+                .answers::<ScheduledPage>(StatusCode::OK, "A page."),
+            scheduled,
+        )
+        .on(
+            Section::Publishing
+                .delete("/v1/scheduled", "cancelScheduled", "Cancel one by its idempotency key")
+                .needs("publish")
+                .query::<IdempotencyKey>("key", "The key it was published with.")
+                .required()
+                .like(json!("booking-17-reminder"))
+                .answers::<Done>(StatusCode::OK, "It never goes out.")
+                .may_be([404])
+                .writes(),
+            cancel_by_key,
+        )
 }
 
 async fn update(
@@ -53,8 +97,9 @@ async fn cancel_by_key(
 }
 
 /// A notification that has not gone out yet.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Scheduled")]
 struct ScheduledJson {
     id: NotificationId,
     #[serde(rename = "type")]
@@ -99,9 +144,11 @@ impl From<Pending> for ScheduledJson {
     }
 }
 
-#[derive(Serialize)]
+/// Notifications that have not gone out yet, the next one first.
+#[derive(Serialize, JsonSchema)]
 struct ScheduledPage {
     items: Vec<ScheduledJson>,
+    /// Where the next page begins; `null` when this is the last.
     next: Option<String>,
 }
 

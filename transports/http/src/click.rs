@@ -5,21 +5,22 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tidings_engine::access::Scope;
 use tidings_engine::{Identity, NotificationId, Position, Tenant, UserId, UserKey};
 
 use crate::inbox::parse_id;
+use crate::openapi::Section;
 use crate::params::{Params, Segments};
 use crate::problem::Problem;
-use crate::{AtLeast, Caller, Context, answer};
+use crate::{Api, AtLeast, Caller, Context, answer};
 
 /// What the key of links is made for.
 const PURPOSE: &[u8] = b"tidings: links that record a click, version 1";
@@ -71,11 +72,43 @@ impl Links {
     }
 }
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new()
-        .route("/v1/click/{link}", get(follow))
-        .route("/v1/inbox/{id}/link", get(own_link))
-        .route("/v1/notifications/{id}/link", get(link_for))
+pub(crate) fn api() -> Api {
+    Api::new()
+        .on(
+            Section::Inbox
+                .get("/v1/click/{link}", "followLink", "Record a click and lead on to the action")
+                .says("For whoever has the link: it needs no token, and does nothing else.")
+                .segment::<String>("link", "eyJ0eXAiOiJKV1Qi", "The end of the link.")
+                .answers_nothing(StatusCode::SEE_OTHER, "Leads to the action.")
+                .with_header("Location", "The action's URL.", json!({ "type": "string" }))
+                .may_be([404, 500, 503])
+                .writes(),
+            follow,
+        )
+        .on(
+            Section::Inbox
+                .get("/v1/inbox/{id}/link", "getOwnLink", "A link that records the click")
+                .needs("user")
+                .at_least()
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .answers::<Link>(StatusCode::OK, "The link.")
+                .may_be([404]),
+            own_link,
+        )
+        .on(
+            Section::Publishing
+                .get("/v1/notifications/{id}/link", "getLink", "A link that records somebody's click")
+                .says("For the service that sends it on, such as by mail.")
+                .needs("publish")
+                .at_least()
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .query::<UserId>("user", "Whose link it is.")
+                .required()
+                .like(json!("ada"))
+                .answers::<Link>(StatusCode::OK, "The link.")
+                .may_be([404]),
+            link_for,
+        )
 }
 
 async fn follow(
@@ -101,8 +134,10 @@ fn location(url: &str, action_base: Option<&Arc<str>>) -> String {
     format!("{base}{}", utf8_percent_encode(url, CONTROLS))
 }
 
-#[derive(Serialize)]
+/// A link that records a click.
+#[derive(Serialize, JsonSchema)]
 struct Link {
+    /// Its path on this server.
     link: String,
 }
 

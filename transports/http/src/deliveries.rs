@@ -1,22 +1,48 @@
 //! What became of notifications, for operators.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
-use tidings_engine::deliveries::DeliveriesQuery;
-use tidings_engine::limits;
+use serde_json::json;
+use tidings_engine::deliveries::{Deliveries, DeliveriesQuery, Explanation};
+use tidings_engine::{NotificationId, UserId, limits};
 
 use crate::inbox::parse_id;
+use crate::openapi::Section;
 use crate::params::{Params, Segments};
 use crate::problem::Problem;
-use crate::{Caller, Context, answer};
+use crate::{Api, Caller, Context, answer};
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new()
-        .route("/v1/notifications/{id}/deliveries", get(deliveries))
-        .route("/v1/notifications/{id}/explain", get(explain))
+pub(crate) fn api() -> Api {
+    Api::new()
+        .on(
+            Section::Operating
+                .get("/v1/notifications/{id}/deliveries", "getDeliveries", "What became of a notification")
+                .needs("admin")
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .number("limit", 1, limits::PAGE_MOST as u64, "How many people at most; 20 without it.")
+                .query::<UserId>("cursor", "`next` of an earlier page.")
+                .query::<UserId>("user", "Only this one.")
+                .answers::<Deliveries>(StatusCode::OK, "Totals, and a page of people with their devices.")
+                .may_be([404]),
+            deliveries,
+        )
+        .on(
+            Section::Operating
+                .get(
+                    "/v1/notifications/{id}/explain",
+                    "explain",
+                    "Why somebody did or did not get a notification",
+                )
+                .needs("admin")
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .query::<UserId>("user", "About whom is asked.")
+                .required()
+                .like(json!("ada"))
+                .answers::<Explanation>(StatusCode::OK, "Why, in plain words and in detail.")
+                .may_be([404]),
+            explain,
+        )
 }
 
 async fn explain(

@@ -1,20 +1,53 @@
 //! Health: whether the process lives, and whether it serves.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
+use tidings_engine::Position;
 
-use crate::Context;
+use crate::openapi::Section;
+use crate::{Api, Context};
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/health/live", get(live)).route("/health/ready", get(ready))
+pub(crate) fn api() -> Api {
+    Api::new()
+        .on(
+            Section::Operating
+                .get("/health/live", "isLive", "Whether the process lives")
+                .answers_json::<Live>(StatusCode::OK, "It lives."),
+            live,
+        )
+        .on(
+            Section::Operating
+                .get("/health/ready", "isReady", "Whether it serves")
+                .answers_json::<Ready>(StatusCode::OK, "It serves; perhaps only those who read.")
+                .answers_json::<Ready>(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "It does not serve yet, or no longer.",
+                ),
+            ready,
+        )
+}
+
+/// That the process lives.
+#[derive(Serialize, JsonSchema)]
+struct Live {
+    status: &'static str,
+}
+
+/// Whether it serves.
+#[derive(Serialize, JsonSchema)]
+struct Ready {
+    /// `ready`, `read-only` or `not ready`.
+    status: &'static str,
+    /// How far the log goes.
+    position: Position,
 }
 
 async fn live() -> Response {
-    Json(json!({ "status": "live" })).into_response()
+    Json(Live { status: "live" }).into_response()
 }
 
 async fn ready(State(context): State<Context>) -> Response {
@@ -26,5 +59,5 @@ async fn ready(State(context): State<Context>) -> Response {
         (true, false) => (StatusCode::OK, "read-only"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    (status, Json(json!({ "status": text, "position": context.engine.log().head() }))).into_response()
+    (status, Json(Ready { status: text, position: context.engine.log().head() })).into_response()
 }

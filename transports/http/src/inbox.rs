@@ -1,69 +1,138 @@
 //! One's own inbox: pages, single notifications, and what one does with them.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use tidings_engine::command::{Done, UpTo};
 use tidings_engine::event::Mark;
-use tidings_engine::inbox::InboxQuery;
-use tidings_engine::{NotificationId, Position, limits};
+use tidings_engine::inbox::{InboxItem, InboxPage, InboxQuery};
+use tidings_engine::{Channel, NotificationId, NotificationType, Position, Tag, limits};
 
 use crate::body::Json;
+use crate::openapi::{Operation, Section};
 use crate::params::{Params, Segments};
 use crate::problem::Problem;
-use crate::{AtLeast, Caller, Context, answer};
+use crate::{Api, AtLeast, Caller, Context, answer};
 
-pub(crate) fn router() -> Router<Context> {
+pub(crate) fn api() -> Api {
     let mark = |mark: Mark| {
-        post(
-            move |State(context): State<Context>, Caller(identity): Caller, Json(body): Json<These>| async move {
-                context
-                    .engine
-                    .mark(&identity, mark, &body.notifications)
-                    .await
-                    .map(done)
-                    .map_err(Problem::from)
-            },
-        )
+        move |State(context): State<Context>, Caller(identity): Caller, Json(body): Json<These>| async move {
+            context.engine.mark(&identity, mark, &body.notifications).await.map(done).map_err(Problem::from)
+        }
     };
-    Router::new()
-        .route("/v1/inbox", get(page))
-        .route("/v1/inbox/{id}", get(one).delete(delete_one))
-        .route("/v1/inbox/read", post(read))
-        .route("/v1/inbox/clicked", post(clicked))
-        .route("/v1/inbox/read-all", post(read_all))
-        .route("/v1/inbox/seen", post(seen))
-        .route("/v1/inbox/unread", mark(Mark::Unread))
-        .route("/v1/inbox/archive", mark(Mark::Archived))
-        .route("/v1/inbox/unarchive", mark(Mark::Unarchived))
-        .route("/v1/inbox/pin", mark(Mark::Pinned))
-        .route("/v1/inbox/unpin", mark(Mark::Unpinned))
-        .route("/v1/inbox/delete", mark(Mark::Deleted))
-        .route("/v1/inbox/snooze", post(snooze))
-        .route("/v1/inbox/wake", post(wake))
+    let page_of = Section::Inbox
+        .get("/v1/inbox", "listInbox", "A page of one's inbox")
+        .says("Newest first. Go on while `next` is not `null`: a page with a filter may be shorter than its limit.")
+        .needs("user")
+        .at_least()
+        .number("limit", 1, limits::PAGE_MOST as u64, "How many at most; 20 without it.")
+        .number("cursor", 1, u64::MAX, "`next` of an earlier page. What comes meanwhile does not shift the pages.")
+        .flag("unread", "Only unread ones, or only read ones.")
+        .flag("archived", "Those in the archive instead.")
+        .flag("snoozed", "Those that are put off instead.")
+        .flag("pinned", "Only pinned ones, or only others.")
+        .query::<NotificationType>("type", "Only those of this type.")
+        .query::<Tag>("tag", "Only those with this tag.")
+        .query::<Channel>("channel", "Only those of this channel.")
+        .answers::<InboxPage>(StatusCode::OK, "A page.");
+    Api::new()
+        .on(page_of, page)
+        .on(
+            Section::Inbox
+                .get("/v1/inbox/{id}", "getNotification", "One notification")
+                .needs("user")
+                .at_least()
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .answers::<InboxItem>(StatusCode::OK, "It, and what one has done with it.")
+                .may_be([404]),
+            one,
+        )
+        .on(
+            Section::Inbox
+                .delete("/v1/inbox/{id}", "deleteNotification", "Delete one notification from one's inbox")
+                .needs("user")
+                .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
+                .answers::<Done>(StatusCode::OK, "It is gone from this inbox.")
+                .may_be([404])
+                .writes(),
+            delete_one,
+        )
+        .on(change("/v1/inbox/read", "markRead", "Mark notifications as read"), read)
+        .on(change("/v1/inbox/clicked", "markClicked", "Note that actions were followed"), clicked)
+        .on(change("/v1/inbox/unread", "markUnread", "Mark notifications as unread"), mark(Mark::Unread))
+        .on(change("/v1/inbox/archive", "archive", "Move notifications to the archive"), mark(Mark::Archived))
+        .on(
+            change("/v1/inbox/unarchive", "unarchive", "Bring notifications back from the archive"),
+            mark(Mark::Unarchived),
+        )
+        .on(change("/v1/inbox/pin", "pin", "Pin notifications"), mark(Mark::Pinned))
+        .on(change("/v1/inbox/unpin", "unpin", "Unpin notifications"), mark(Mark::Unpinned))
+        .on(
+            change("/v1/inbox/delete", "deleteNotifications", "Delete notifications from one's inbox"),
+            mark(Mark::Deleted),
+        )
+        .on(change("/v1/inbox/wake", "wake", "Bring back what was put off"), wake)
+        .on(
+            command("/v1/inbox/snooze", "snooze", "Put notifications off until a time")
+                .says("They are out of the list and the counts until then, and come back unread and on top.")
+                .takes::<Until>(
+                    json!({ "notifications": [NotificationId::EXAMPLE], "until": "2026-12-24T18:00:00Z" }),
+                )
+                .may_be([404]),
+            snooze,
+        )
+        .on(
+            command("/v1/inbox/read-all", "readAll", "Mark all up to what one had seen as read")
+                .takes::<SeenUpTo>(json!({ "upTo": 42 })),
+            read_all,
+        )
+        .on(
+            command("/v1/inbox/seen", "markSeen", "Note that the list was opened, and how far it was seen")
+                .takes::<SeenUpTo>(json!({ "upTo": 42 })),
+            seen,
+        )
+}
+
+/// A command to one's inbox.
+fn command(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Section::Inbox
+        .post(path, id, summary)
+        .needs("user")
+        .answers::<Done>(StatusCode::OK, "So it is, at this position.")
+        .writes()
+}
+
+/// A change of notifications that are named.
+fn change(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    command(path, id, summary)
+        .says("1 to 1,000 of them, all or none. What is so already stays so.")
+        .takes::<These>(json!({ "notifications": [NotificationId::EXAMPLE] }))
+        .may_be([404])
 }
 
 /// The notifications a command is about.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct These {
+    #[schemars(length(min = 1, max = limits::NOTIFICATIONS_PER_COMMAND))]
     notifications: Vec<NotificationId>,
 }
 
 /// The notifications to put off, and until when.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Until {
+    #[schemars(length(min = 1, max = limits::NOTIFICATIONS_PER_COMMAND))]
     notifications: Vec<NotificationId>,
     until: Timestamp,
 }
 
 /// How far its sender had seen.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct SeenUpTo {
     up_to: UpTo,

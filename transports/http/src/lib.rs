@@ -1,9 +1,10 @@
 //! HTTP for Tidings: publishing, inboxes, channels, presence, the log and health, as plain REST under `/v1`.
 //!
-//! Other transports that live on HTTP give a router and are mounted here ([`Routes`]). This crate verifies tokens and
+//! Other transports that live on HTTP give their routes and are mounted here ([`Routes`]). This crate verifies tokens and
 //! turns requests into the engine's commands and queries; it decides nothing about what somebody may do.
 
 mod admin;
+mod api;
 pub mod api_key;
 mod body;
 mod change;
@@ -16,6 +17,7 @@ mod inbox;
 pub mod limits;
 mod log;
 mod metrics;
+pub mod openapi;
 mod opening;
 pub mod origin;
 mod params;
@@ -45,6 +47,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use limits::Limits;
+use openapi::Document;
 use origin::Origins;
 use serde::Serialize;
 use tidings_config::{CorsSettings, LimitSettings};
@@ -56,6 +59,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use api::Api;
 pub use metrics::Requests;
 pub use opening::Wishes;
 use problem::Problem;
@@ -82,6 +86,8 @@ pub struct Context {
     pub origins: Arc<Origins>,
     /// The settings as they are now: a reload changes some.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// What is said of every route.
+    pub document: Arc<Document>,
     /// What is counted of requests.
     pub requests: Requests,
     /// Cancelled when the server is about to stop: nobody new is to be sent here.
@@ -118,8 +124,14 @@ impl Context {
 
 /// A transport that lives on HTTP: it is mounted beside the REST API.
 pub trait Routes: Send + 'static {
-    /// Its routes.
-    fn router(&self, context: Context) -> Router;
+    /// Its routes, with what is said of each.
+    fn api(&self) -> Api;
+}
+
+impl Routes for Box<dyn Routes> {
+    fn api(&self) -> Api {
+        (**self).api()
+    }
 }
 
 /// The HTTP transport, on a socket that listens already.
@@ -260,8 +272,10 @@ impl Transport for Http {
         } = *self;
         let connections = TaskTracker::new();
         let origins = Arc::new(Origins::new(&cors, tls.is_some()));
+        let api = all(&mounted);
         let context = Context {
             engine,
+            document: Arc::new(Document::of_api(&api)),
             tokens,
             limits: Limits::new(&limits),
             origins: origins.clone(),
@@ -271,8 +285,7 @@ impl Transport for Http {
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
-        let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
-        let mut router = mounted.fold(router(context.clone()), Router::merge);
+        let mut router = router(api, &context);
         if let Some(layer) = origins.layer() {
             router = router.layer(layer);
         }
@@ -300,25 +313,34 @@ impl Transport for Http {
     }
 }
 
-fn router(context: Context) -> Router {
-    Router::new()
-        .merge(admin::router())
-        .merge(publish::router())
-        .merge(change::router())
-        .merge(inbox::router())
-        .merge(counts::router())
-        .merge(deliveries::router())
-        .merge(channels::router())
-        .merge(click::router())
-        .merge(presence::router())
-        .merge(stats::router())
-        .merge(log::router())
-        .merge(metrics::router())
-        .merge(ticket::router())
-        .merge(health::router())
+/// The routes of this crate and of those that are mounted on it.
+fn all(mounted: &[Box<dyn Routes>]) -> Api {
+    let own = [
+        publish::api(),
+        change::api(),
+        inbox::api(),
+        counts::api(),
+        click::api(),
+        channels::api(),
+        presence::api(),
+        ticket::api(),
+        deliveries::api(),
+        stats::api(),
+        log::api(),
+        admin::api(),
+        metrics::api(),
+        health::api(),
+        openapi::api(),
+    ];
+    let mounted = mounted.iter().map(|routes| routes.api());
+    own.into_iter().chain(mounted).fold(Api::new(), Api::and)
+}
+
+fn router(api: Api, context: &Context) -> Router {
+    api.router(context)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .with_state(context)
+        .with_state(context.clone())
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -2,24 +2,24 @@
 
 use std::convert::Infallible;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_engine::access::Scope;
 use tidings_engine::event::Event;
 use tidings_engine::log::Tail;
 use tidings_engine::{Position, Tenant};
 
+use crate::openapi::Section;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::token::Verified;
-use crate::{Context, Shown, answer};
+use crate::{Api, Context, Shown, answer};
 
 /// Events of a page when the request names no limit, and at most.
 const PAGE_DEFAULT: u64 = 100;
@@ -27,12 +27,26 @@ const PAGE_MOST: u64 = 1_000;
 /// Events looked at for a page at most: those of other tenants are passed over, and a page may be short.
 const SCANNED_MOST: usize = 20_000;
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/v1/log", get(log))
+pub(crate) fn api() -> Api {
+    Api::new().on(
+        Section::Operating
+            .get("/v1/log", "getLog", "The event log")
+            .says("The events of one's tenant, and the server's own. With `follow` it goes on as the log grows, beginning now \
+                   or after `after`, until the token or the server ends.")
+            .needs("admin")
+            .number("after", 0, u64::MAX, "Events after this position.")
+            .number("limit", 1, PAGE_MOST, "How many at most; 100 without it.")
+            .flag("follow", "A JSON object a line, as the log grows.")
+            .answers::<LogPage>(StatusCode::OK, "A page; or with `follow`, and without a position, lines.")
+            .or_lines(),
+        log,
+    )
 }
 
-#[derive(Serialize)]
+/// Events of the log, in its order.
+#[derive(Serialize, JsonSchema)]
 struct LogPage {
+    /// The events.
     events: Vec<serde_json::Value>,
     /// After which position the next page begins.
     next: Position,

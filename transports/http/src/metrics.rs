@@ -23,16 +23,24 @@ use tidings_engine::Engine;
 use tidings_engine::access::Scope;
 use tidings_engine::metrics::{Distribution, Mailboxes};
 
+use crate::openapi::Section;
 use crate::problem::Problem;
-use crate::{Caller, Context};
+use crate::{Api, Caller, Context};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Seconds that requests take.
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 /// For those whose token allows it, beside everything else.
-pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/metrics", get(for_caller))
+pub(crate) fn api() -> Api {
+    Api::new().on(
+        Section::Operating
+            .get("/metrics", "getMetrics", "The server's metrics, as Prometheus reads them")
+            .says("An address of its own, for everybody who reaches it, can be set with `metrics-listen`.")
+            .needs("metrics")
+            .answers_text(StatusCode::OK, CONTENT_TYPE, "The metrics."),
+        for_caller,
+    )
 }
 
 /// For everybody who reaches an address of its own.
@@ -56,7 +64,7 @@ async fn for_anybody(State(context): State<Context>) -> Response {
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(Error) => Problem::from(tidings_engine::Error::Internal).into_response(),
     }
 }
 

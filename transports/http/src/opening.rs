@@ -4,9 +4,11 @@
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use serde_json::json;
 use tidings_engine::{Channel, Cursor, DeviceName, Opening, Resume, limits};
 
 use crate::api_key;
+use crate::openapi::Operation;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::token::Verified;
@@ -57,6 +59,22 @@ impl Wishes {
         let most = self.limit.unwrap_or(limits::MISSED_DEFAULT);
         let resume = self.cursor.map(|cursor| Resume { cursor, most });
         Opening { transport, device: self.device, watches: self.watches, resume }
+    }
+}
+
+impl Operation {
+    /// Takes the parameters of a connection that gets live messages.
+    #[must_use]
+    pub fn opens_a_connection(self) -> Self {
+        let most = limits::WATCHES_PER_SUBSCRIBER;
+        let channel = json!({ "$ref": "#/components/schemas/Channel" });
+        let watches = json!({ "type": "array", "items": channel, "maxItems": most });
+        let limit =
+            "How much it may have missed: beyond that it would rather load its inbox. 1,000 without it.";
+        self.query::<DeviceName>("device", "What the client calls the device it runs on.")
+            .query::<Cursor>("cursor", "The last cursor that the device got.")
+            .number("limit", 0, limits::MISSED_MOST as u64, limit)
+            .query_like("watch", watches, "A channel to watch from the start; may be repeated.")
     }
 }
 

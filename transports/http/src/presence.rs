@@ -1,16 +1,22 @@
 //! Who is online.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use tidings_engine::hub::Presence;
 
+use crate::openapi::Section;
 use crate::problem::Problem;
-use crate::{Caller, Context, answer};
+use crate::{Api, Caller, Context, answer};
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/v1/presence", get(presence))
+pub(crate) fn api() -> Api {
+    Api::new().on(
+        Section::Channels
+            .get("/v1/presence", "getPresence", "Who is online")
+            .needs("admin")
+            .answers::<Presence>(StatusCode::OK, "Who is online."),
+        presence,
+    )
 }
 
 async fn presence(State(context): State<Context>, Caller(identity): Caller) -> Result<Response, Problem> {

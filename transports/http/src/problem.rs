@@ -15,10 +15,12 @@ use tidings_engine::input::{FieldError, InputError};
 pub struct Problem {
     /// Which problem it is, for ever the same: `urn:tidings:problem:invalid-field`.
     #[serde(rename = "type")]
+    #[schemars(extend("pattern" = "^urn:tidings:problem:[a-z-]+$"))]
     kind: String,
     /// The same in words.
     title: &'static str,
     /// The HTTP status; on other transports it stands for the same.
+    #[schemars(range(min = 400, max = 599))]
     status: u16,
     /// What it was this time.
     detail: String,

@@ -1,30 +1,109 @@
 //! Publishing: one notification, a batch with a result for each, or CloudEvents in all three modes.
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::post;
 use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tidings_engine::command::Receipt;
-use tidings_engine::{CloudEvent, Draft, IdempotencyKey, Identity, Position, Publication, input};
+use tidings_engine::{CloudEvent, Draft, IdempotencyKey, Identity, Position, Publication, input, limits};
 
 use crate::body::{media_type, read_batch, read_command};
+use crate::openapi::Section;
 use crate::problem::Problem;
-use crate::{Caller, Context, answer};
+use crate::{Api, Caller, Context, answer};
 
 const JSON: &str = "application/json";
 const CLOUDEVENT: &str = "application/cloudevents+json";
 const CLOUDEVENTS: &str = "application/cloudevents-batch+json";
 const KEY: &str = "idempotency-key";
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new()
-        .route("/v1/notifications", post(publish))
-        .route("/v1/notifications/batch", post(publish_batch))
+pub(crate) fn api() -> Api {
+    let key = json!({ "type": "string", "minLength": 1, "maxLength": 257 });
+    let cloudevent = json!({
+        "specversion": "1.0", "id": "e-1", "source": "/bookings", "type": "booking.accepted",
+        "data": { "title": "Booking 17 was accepted", "audience": { "users": ["ada"] } },
+    });
+    let draft = json!({
+        "type": "booking.accepted",
+        "audience": { "users": ["ada"], "channels": ["topic:orders"] },
+        "title": "Booking 17 was accepted",
+        "body": "See you on Friday at ten.",
+        "data": { "booking": 17 },
+        "action": { "url": "/bookings/17", "text": "Open" },
+    });
+    let receipt = json!({
+        "id": "0190f0a2-7c1e-7b3a-9f57-2f1c54d3a001", "position": 42,
+        "createdAt": "2026-11-21T07:00:00.123Z", "duplicate": false,
+    });
+    Api::new()
+        .on(
+            Section::Publishing
+                .post("/v1/notifications", "publish", "Publish a notification")
+                .says(ONE)
+                .needs("publish")
+                .header(
+                    "Idempotency-Key",
+                    key.clone(),
+                    "Under this key it is published once, however often it is sent.",
+                )
+                .takes::<Draft>(draft.clone())
+                .takes_as::<CloudEvent>(CLOUDEVENT, cloudevent.clone())
+                .takes_as::<CloudEvents>(CLOUDEVENTS, json!([cloudevent]))
+                .answers::<Receipt>(StatusCode::CREATED, "It is on disk.")
+                .such_as(receipt)
+                .answers::<Published>(
+                    StatusCode::OK,
+                    "It was published before under this key; or what became of each CloudEvent of a batch.",
+                )
+                .may_be([409])
+                .writes(),
+            publish,
+        )
+        .on(
+            Section::Publishing
+                .post("/v1/notifications/batch", "publishBatch", "Publish many, with a result for each")
+                .says(MANY)
+                .needs("publish")
+                .header(
+                    "Idempotency-Key",
+                    key,
+                    "`K` gives the items the keys `K/0`, `K/1`, …, but for those with their own.",
+                )
+                .takes::<Drafts>(json!([draft]))
+                .takes_as::<CloudEvents>(CLOUDEVENTS, json!([cloudevent]))
+                .answers::<BatchAnswer>(StatusCode::OK, "What became of each, in their order.")
+                .writes(),
+            publish_batch,
+        )
+}
+
+const ONE: &str = "A CloudEvent (1.0) may be structured, batched, or binary: then its attributes are headers \
+    (`ce-specversion`, `ce-id`, `ce-source`, `ce-type`), and the body is its `data` as `application/json`. Its source and \
+    id are its key, so it has no `Idempotency-Key`. Without an audience the routing rules decide whom it is for.";
+const MANY: &str = "Published with one commit, in their order. Each result is what the single publish would have been \
+    answered with: one that is refused does not keep the others from being published.";
+
+/// The items of a batch.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // for the document: an item that is not one of these spoils no other
+struct Drafts(#[schemars(length(max = limits::NOTIFICATIONS_PER_BATCH))] Vec<Draft>);
+
+/// The events of a batch.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // as above
+struct CloudEvents(#[schemars(length(max = limits::NOTIFICATIONS_PER_BATCH))] Vec<CloudEvent>);
+
+/// What a publish that made nothing new is answered with.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // for the document
+enum Published {
+    Before(Receipt),
+    Batch(BatchAnswer),
 }
 
 async fn publish(
@@ -90,7 +169,7 @@ async fn publish_batch(
 }
 
 /// What became of one item of a batch.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum ItemResult {
     Published {
@@ -113,7 +192,8 @@ impl ItemResult {
     }
 }
 
-#[derive(Serialize)]
+/// What became of a batch.
+#[derive(Serialize, JsonSchema)]
 struct BatchAnswer {
     position: Position,
     results: Vec<ItemResult>,

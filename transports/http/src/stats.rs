@@ -2,23 +2,39 @@
 
 use std::collections::BTreeSet;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use jiff::{SignedDuration, Timestamp};
-use tidings_engine::stats::{By, StatsQuery};
+use serde_json::json;
+use tidings_engine::stats::{By, Stats, StatsQuery};
 
+use crate::openapi::Section;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::{Caller, Context, answer};
+use crate::{Api, Caller, Context, answer};
 
 /// What is shown when the request names no beginning.
 const SHOWN: SignedDuration = SignedDuration::from_hours(1);
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/v1/stats", get(stats))
+pub(crate) fn api() -> Api {
+    let by =
+        json!({ "type": "array", "items": { "type": "string", "enum": ["type", "channel", "transport"] } });
+    let every = json!({ "type": "string", "enum": ["minute", "hour", "day", "all"] });
+    Api::new().on(
+        Section::Operating
+            .get("/v1/stats", "getStats", "What happened, by type, channel, transport and time")
+            .needs("admin")
+            .query::<Timestamp>("from", "From the minute of this time on; an hour before the end without it.")
+            .query::<Timestamp>(
+                "to",
+                "To the minute of this time, which is in; now without it. At most 31 days.",
+            )
+            .query_like("every", every, "How the time is divided; not at all without it.")
+            .query_like("by", by, "What is told apart.")
+            .answers::<Stats>(StatusCode::OK, "The parts in which anything happened."),
+        stats,
+    )
 }
 
 async fn stats(

@@ -6,18 +6,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::{digest, rand};
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_engine::{Error, UserKey};
 
+use crate::openapi::Section;
 use crate::problem::Problem;
 use crate::token::Verified;
-use crate::{Context, Shown};
+use crate::{Api, Context, Shown};
 
 /// How a ticket begins.
 const PREFIX: &str = "tdt_";
@@ -97,13 +97,22 @@ fn digest_of(ticket: &str) -> Digest {
     digest
 }
 
-pub(crate) fn router() -> Router<Context> {
-    Router::new().route("/v1/tickets", post(issue))
+pub(crate) fn api() -> Api {
+    Api::new().on(
+        Section::Live
+            .post("/v1/tickets", "issueTicket", "A ticket for the address of one connection")
+            .says("It stands for the token of whoever asks, once, for 60 seconds. Open a stream or a WebSocket with `?ticket=…`.")
+            .needs("user")
+            .answers_json::<Ticket>(StatusCode::CREATED, "The ticket."),
+        issue,
+    )
 }
 
-#[derive(Serialize)]
+/// Stands for a token in the address of one connection, once.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Ticket {
+    /// For `?ticket=…`.
     ticket: String,
     expires_at: Timestamp,
 }

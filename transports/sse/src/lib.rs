@@ -6,15 +6,17 @@
 mod event;
 mod stream;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::json;
+use tidings_engine::Error;
 use tidings_engine::delivery::Encoding;
+use tidings_http::openapi::Section;
 use tidings_http::problem::Problem;
-use tidings_http::{Context, Routes, Wishes};
+use tidings_http::{Api, Context, Routes, Wishes};
 
 /// The cursor of the last event that a client got: what a browser sends when it connects again.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -23,13 +25,22 @@ pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub struct EventStreams;
 
 impl Routes for EventStreams {
-    fn router(&self, context: Context) -> Router {
-        let Some(encoding) = event::encoding(&context.engine) else {
-            tracing::error!("there is no encoding left for SSE: /v1/events is not there");
-            return Router::new();
-        };
-        let events = move |context, wishes, headers| events(context, wishes, headers, encoding.clone());
-        Router::new().route("/v1/events", get(events)).with_state(context)
+    fn api(&self) -> Api {
+        let last_event_id = json!({ "type": "string" });
+        let operation = Section::Live
+            .get("/v1/events", "streamEvents", "What concerns a user, as an event stream")
+            .says("Server-sent events. The `id` of an event is its cursor, so a browser's `EventSource` resumes by itself.")
+            .needs_in_address("user")
+            .opens_a_connection()
+            .header("Last-Event-ID", last_event_id, "The id of the last event that was received, in place of `cursor`.")
+            .answers_text(StatusCode::OK, "text/event-stream", "The stream; it goes on until the token or the server ends.");
+        Api::new().made(operation, |context| {
+            let Some(encoding) = event::encoding(&context.engine) else {
+                tracing::error!("there is no encoding left for SSE: /v1/events cannot be used");
+                return get(|| async { Problem::from(Error::Internal) });
+            };
+            get(move |context, wishes, headers| events(context, wishes, headers, encoding.clone()))
+        })
     }
 }
 

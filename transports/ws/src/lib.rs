@@ -11,15 +11,23 @@ mod message;
 mod pace;
 mod socket;
 
-use axum::Router;
-use axum::routing::get;
-use tidings_http::{Context, Routes};
+use axum::http::StatusCode;
+use tidings_http::openapi::Section;
+use tidings_http::{Api, Routes};
 
 /// The WebSocket transport, to be mounted on HTTP.
 pub struct WebSockets;
 
 impl Routes for WebSockets {
-    fn router(&self, context: Context) -> Router {
-        Router::new().route("/v1/ws", get(handshake::upgrade)).with_state(context)
+    fn api(&self) -> Api {
+        Api::new().on(
+            Section::Live
+                .get("/v1/ws", "openWebSocket", "A WebSocket: what concerns a user, and commands")
+                .says("The token may also come in the first frame. A web page has to be of this host, or of an origin that is allowed.")
+                .needs_in_address("user")
+                .opens_a_connection()
+                .answers_nothing(StatusCode::SWITCHING_PROTOCOLS, "JSON text frames from here on."),
+            handshake::upgrade,
+        )
     }
 }
