@@ -15,7 +15,7 @@ install() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
 
-# A C compiler for SQLite and for the disk that fails, curl for an example, Python for a client and a parser that are not ours, Node and
+# A C compiler for SQLite and for the disk that fails, curl for an example, Python for clients, parsers and a fuzzer that are not ours, Node and
 # Chromium for the page and its client.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
@@ -30,9 +30,10 @@ if ((${node_version%%.*} < 20)); then
   echo "Node 20 or later is needed for the tests of the page; this is $node_version" >&2
   exit 1
 fi
-if ! target/python/bin/python -c 'import prometheus_client, websockets' 2>/dev/null; then
+if ! target/python/bin/python -c 'import openapi_spec_validator, prometheus_client, schemathesis, websockets' 2>/dev/null; then
   python3 -m venv target/python
-  target/python/bin/pip install --quiet --disable-pip-version-check 'prometheus-client==0.26.0' 'websockets==15.0.1'
+  target/python/bin/pip install --quiet --disable-pip-version-check \
+    'openapi-spec-validator==0.9.0' 'prometheus-client==0.26.0' 'schemathesis==4.32.5' 'websockets==15.0.1'
 fi
 if [[ ! tests/page/node_modules/.package-lock.json -nt tests/page/package-lock.json ]]; then
   npm ci --prefix tests/page --silent --no-audit --no-fund

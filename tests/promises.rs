@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod live;
 mod load;
+mod openapi;
 mod operation;
 mod origins;
 mod page;

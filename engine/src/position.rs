@@ -85,7 +85,7 @@ impl Epoch {
 /// What a client holds: how far it has seen this log. Opaque to clients, the same bytes for everybody at the same
 /// position. On the wire: `epoch.position`.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "String", extend("pattern" = r"^[0-9A-Fa-f]{12}\.[0-9]{1,20}$"))]
+#[schemars(with = "String", extend("pattern" = r"^[0-9A-Fa-f]{12}\.[0-9]{1,19}$"))]
 pub struct Cursor {
     /// The log it belongs to.
     pub epoch: Epoch,

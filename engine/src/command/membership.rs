@@ -21,6 +21,10 @@ const USERS_LOOKED_UP: usize = 100;
 /// Who is to become a member of a channel, and who is to cease to be one.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = [
+    { "required": ["add"], "properties": { "add": { "minItems": 1 } } },
+    { "required": ["remove"], "properties": { "remove": { "minItems": 1 } } },
+]))]
 pub struct MembersChange {
     /// Become members.
     #[serde(default)]

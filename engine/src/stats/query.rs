@@ -130,6 +130,9 @@ pub struct StatsRow {
     /// Notifications that were taken from people, once for each person.
     pub dropped: u64,
     /// Of those sent, how many within each of [`Stats::latencies_ms`] since they were published, and how many later.
+    #[schemars(
+        description = "Of those sent, how many within each of `latenciesMs` since they were published, and how many later."
+    )]
     pub latencies: Vec<u64>,
 }
 

@@ -94,7 +94,7 @@ async fn rebuild(
     mut params: Params,
 ) -> Result<Response, Problem> {
     identity.require(Scope::Admin)?;
-    let source = source(params.take("from")?.unwrap_or_default())?;
+    let source = source(params.take::<String>("from")?.as_deref())?;
     params.finish()?;
     let begun = Progress { doing: "rebuilding", done: 0, of: context.engine.log().head().0 };
     let (told, progress) = watch::channel(begun);
@@ -128,11 +128,11 @@ async fn rebuild(
 }
 
 /// What a view is built from. By hand it is all of the log, unless somebody is sure that nothing was wrong.
-fn source(name: String) -> Result<Source, Problem> {
-    match name.as_str() {
-        "" | "first-event" => Ok(Source::FirstEvent),
-        "snapshot" => Ok(Source::Snapshot),
-        _ => Err(Problem::field("from", "expected first-event or snapshot")),
+fn source(name: Option<&str>) -> Result<Source, Problem> {
+    match name {
+        None | Some("first-event") => Ok(Source::FirstEvent),
+        Some("snapshot") => Ok(Source::Snapshot),
+        Some(_) => Err(Problem::field("from", "expected first-event or snapshot")),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::problem::Problem;
 use crate::{Api, Caller, Context, answer};
 
 pub(crate) fn api() -> Api {
+    let place = json!({ "type": "string", "pattern": r"^-?[0-9]{1,18}\.[0-9]{1,19}$" });
     let revision = json!({ "title": "Booking 17 was moved", "body": "See you on Saturday at ten." });
     Api::new()
         .on(
@@ -50,7 +51,7 @@ pub(crate) fn api() -> Api {
                 .says("The next one first: one's own; to a service, or with the scope admin, everybody's.")
                 .needs("publish")
                 .number("limit", 1, limits::PAGE_MOST as u64, "How many at most; 20 without it.")
-                .query_like("cursor", json!({ "type": "string" }), "`next` of an earlier page.")
+                .query_like("cursor", place, "`next` of an earlier page.")
                 .answers::<ScheduledPage>(StatusCode::OK, "A page."),
             scheduled,
         )

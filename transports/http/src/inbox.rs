@@ -24,6 +24,15 @@ pub(crate) fn api() -> Api {
             context.engine.mark(&identity, mark, &body.notifications).await.map(done).map_err(Problem::from)
         }
     };
+    let item = json!({
+        "position": 42, "read": false, "seen": false, "archived": false, "pinned": false,
+        "notification": {
+            "id": NotificationId::EXAMPLE, "type": "booking.accepted", "title": "Booking 17 was accepted",
+            "body": "See you on Friday at ten.", "data": { "booking": 17 }, "priority": "normal",
+            "action": { "url": "/bookings/17", "text": "Open" }, "tags": [],
+            "createdAt": "2026-11-21T07:00:00.123Z", "channel": "topic:orders", "inbox": true,
+        },
+    });
     let page_of = Section::Inbox
         .get("/v1/inbox", "listInbox", "A page of one's inbox")
         .says("Newest first. Go on while `next` is not `null`: a page with a filter may be shorter than its limit.")
@@ -38,7 +47,8 @@ pub(crate) fn api() -> Api {
         .query::<NotificationType>("type", "Only those of this type.")
         .query::<Tag>("tag", "Only those with this tag.")
         .query::<Channel>("channel", "Only those of this channel.")
-        .answers::<InboxPage>(StatusCode::OK, "A page.");
+        .answers::<InboxPage>(StatusCode::OK, "A page.")
+        .such_as(json!({ "items": [&item], "next": "41", "unread": 7, "unseen": 2, "position": 57 }));
     Api::new()
         .on(page_of, page)
         .on(
@@ -48,6 +58,7 @@ pub(crate) fn api() -> Api {
                 .at_least()
                 .segment::<NotificationId>("id", NotificationId::EXAMPLE, "The notification.")
                 .answers::<InboxItem>(StatusCode::OK, "It, and what one has done with it.")
+                .such_as(item)
                 .may_be([404]),
             one,
         )

@@ -23,6 +23,7 @@ use crate::{Context, Routes};
 pub struct Document {
     json: Value,
     text: Bytes,
+    ids: Vec<&'static str>,
 }
 
 impl Document {
@@ -57,13 +58,20 @@ impl Document {
         });
         schemas.settle(&mut json);
         let text = format!("{json:#}\n").into();
-        Self { json, text }
+        let ids = api.operations().iter().map(|operation| operation.id).collect();
+        Self { json, text, ids }
     }
 
     /// It as JSON.
     #[must_use]
     pub fn json(&self) -> &Value {
         &self.json
+    }
+
+    /// The operations by their ids, in the order in which they are to be read: JSON has none.
+    #[must_use]
+    pub fn ids(&self) -> &[&'static str] {
+        &self.ids
     }
 
     /// It as text.

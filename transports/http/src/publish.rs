@@ -22,7 +22,7 @@ const CLOUDEVENTS: &str = "application/cloudevents-batch+json";
 const KEY: &str = "idempotency-key";
 
 pub(crate) fn api() -> Api {
-    let key = json!({ "type": "string", "minLength": 1, "maxLength": 257 });
+    let key = json!({ "type": "string", "pattern": KEYS });
     let cloudevent = json!({
         "specversion": "1.0", "id": "e-1", "source": "/bookings", "type": "booking.accepted",
         "data": { "title": "Booking 17 was accepted", "audience": { "users": ["ada"] } },
@@ -39,6 +39,11 @@ pub(crate) fn api() -> Api {
         "id": "0190f0a2-7c1e-7b3a-9f57-2f1c54d3a001", "position": 42,
         "createdAt": "2026-11-21T07:00:00.123Z", "duplicate": false,
     });
+    let mut result = receipt.clone();
+    result["status"] = json!(201);
+    let refused =
+        json!({ "status": 422, "problem": Problem::field("title", "expected at most 512 bytes, got 600") });
+    let results = json!({ "position": 43, "results": [result, refused] });
     Api::new()
         .on(
             Section::Publishing
@@ -76,10 +81,14 @@ pub(crate) fn api() -> Api {
                 .takes::<Drafts>(json!([draft]))
                 .takes_as::<CloudEvents>(CLOUDEVENTS, json!([cloudevent]))
                 .answers::<BatchAnswer>(StatusCode::OK, "What became of each, in their order.")
+                .such_as(results)
                 .writes(),
             publish_batch,
         )
 }
+
+/// A key in a header: bare or quoted.
+const KEYS: &str = r#"^("[!#-~]([ !#-~]{0,253}[!#-~])?"|[!#-~]([ -~]{0,253}[!-~])?)$"#;
 
 const ONE: &str = "A CloudEvent (1.0) may be structured, batched, or binary: then its attributes are headers \
     (`ce-specversion`, `ce-id`, `ce-source`, `ce-type`), and the body is its `data` as `application/json`. Its source and \

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use tidings_engine::{Error, UserKey};
 
 use crate::openapi::Section;
@@ -103,7 +104,8 @@ pub(crate) fn api() -> Api {
             .post("/v1/tickets", "issueTicket", "A ticket for the address of one connection")
             .says("It stands for the token of whoever asks, once, for 60 seconds. Open a stream or a WebSocket with `?ticket=…`.")
             .needs("user")
-            .answers_json::<Ticket>(StatusCode::CREATED, "The ticket."),
+            .answers_json::<Ticket>(StatusCode::CREATED, "The ticket.")
+            .such_as(json!({ "ticket": "tdt_5b1e…", "expiresAt": "2026-11-21T07:01:00Z" })),
         issue,
     )
 }

@@ -26,14 +26,14 @@ pub struct EventStreams;
 
 impl Routes for EventStreams {
     fn api(&self) -> Api {
-        let last_event_id = json!({ "type": "string" });
+        let last_event_id = json!({ "type": "string", "pattern": r"^([0-9A-Fa-f]{12}\.[0-9]{1,19})?$" });
         let operation = Section::Live
             .get("/v1/events", "streamEvents", "What concerns a user, as an event stream")
             .says("Server-sent events. The `id` of an event is its cursor, so a browser's `EventSource` resumes by itself.")
             .needs_in_address("user")
             .opens_a_connection()
             .header("Last-Event-ID", last_event_id, "The id of the last event that was received, in place of `cursor`.")
-            .answers_text(StatusCode::OK, "text/event-stream", "The stream; it goes on until the token or the server ends.");
+            .answers_stream(StatusCode::OK, "text/event-stream", "The stream; it goes on until the token or the server ends.");
         Api::new().made(operation, |context| {
             let Some(encoding) = event::encoding(&context.engine) else {
                 tracing::error!("there is no encoding left for SSE: /v1/events cannot be used");

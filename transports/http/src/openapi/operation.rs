@@ -332,6 +332,12 @@ impl Operation {
         self.answer(status, text, Some((media_type, Shape::Is(json!({ "type": "string" })))))
     }
 
+    /// Answers a stream, of which a schema cannot say what is in it.
+    #[must_use]
+    pub fn answers_stream(self, status: StatusCode, media_type: &'static str, text: &'static str) -> Self {
+        self.answer(status, text, Some((media_type, Shape::Is(json!({})))))
+    }
+
     /// Answers without a body.
     #[must_use]
     pub fn answers_nothing(self, status: StatusCode, text: &'static str) -> Self {
