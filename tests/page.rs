@@ -83,6 +83,16 @@ async fn the_page_can_be_used_by_keyboard_without_movement_and_in_the_dark() {
 }
 
 #[tokio::test]
+async fn the_reference_is_read_on_a_desk() {
+    run(&World::start().await, "node", &["reference.mjs", "1280", "900"]).await;
+}
+
+#[tokio::test]
+async fn the_reference_is_read_on_a_phone() {
+    run(&World::start().await, "node", &["reference.mjs", "390", "844"]).await;
+}
+
+#[tokio::test]
 async fn without_a_demo_the_page_asks_for_tokens_and_keeps_them_nowhere() {
     run(&World::start().await, "node", &["seats.mjs"]).await;
 }
@@ -90,7 +100,7 @@ async fn without_a_demo_the_page_asks_for_tokens_and_keeps_them_nowhere() {
 #[tokio::test]
 async fn the_files_come_with_their_types_are_asked_about_again_and_may_load_nothing_from_elsewhere() {
     let world = World::start().await;
-    let mut found = vec!["/".to_owned()];
+    let mut found = vec!["/".to_owned(), "/reference".to_owned()];
     let mut at = 0;
     // Whatever a file names is there, too.
     while let Some(path) = found.get(at).cloned() {
@@ -113,7 +123,10 @@ async fn the_files_come_with_their_types_are_asked_about_again_and_may_load_noth
         assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
         let text = answer.text().await.expect("text");
         assert!(
-            !text.contains("https://") && !text.contains("http://www") || path.ends_with(".svg"),
+            !text.contains("src=\"http")
+                && !text.contains("href=\"http")
+                && !text.contains("url(http")
+                && (!text.contains("https://") || path.ends_with(".svg") || path == "/reference"),
             "{path}"
         );
 
@@ -142,7 +155,7 @@ async fn the_files_come_with_their_types_are_asked_about_again_and_may_load_noth
             }
         }
     }
-    assert!(found.len() >= 17, "{found:?}");
+    assert!(found.len() >= 19, "{found:?}");
     let posted = world.http.post(world.url("/tidings.js")).send().await.expect("an answer");
     assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED);
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tidings_http::openapi::{Operation, Section};
 use tidings_http::{Api, Context};
 
-const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const ICON: &str = "image/svg+xml";
@@ -62,6 +62,7 @@ const CLIENT: File =
 #[rustfmt::skip]
 const FILES: &[File] = files![
     STYLE  Page    "page/style.css"
+    STYLE  Page    "page/reference.css"
     ICON   Page    "page/icon.svg"
     SCRIPT Page    "page/theme.js"
     SCRIPT Page    "page/main.js"
@@ -106,14 +107,23 @@ pub(crate) fn kept(operation: Operation) -> Operation {
 }
 
 /// A file as it goes out.
-struct Served {
+pub(crate) struct Served {
     headers: HeaderMap,
     etag: HeaderValue,
     text: Bytes,
 }
 
 impl Served {
+    /// Something that is made when the server starts, for the page itself.
+    pub(crate) fn page(kind: &'static str, text: Bytes) -> Self {
+        Self::of(kind, For::Page, text)
+    }
+
     fn new(file: &File, text: Bytes) -> Self {
+        Self::of(file.kind, file.reader, text)
+    }
+
+    fn of(kind: &'static str, reader: For, text: Bytes) -> Self {
         let digest = Sha256::digest(&text);
         let etag: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
         let etag = HeaderValue::try_from(format!("\"{etag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
@@ -121,7 +131,7 @@ impl Served {
         let mut set = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
         };
-        set(header::CONTENT_TYPE, file.kind);
+        set(header::CONTENT_TYPE, kind);
         // Kept, but asked about each time: what is served changes with the server, its names do not.
         set(header::CACHE_CONTROL, "no-cache");
         set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -129,7 +139,7 @@ impl Served {
         set(header::CONTENT_SECURITY_POLICY, POLICY);
         set(header::X_FRAME_OPTIONS, "DENY"); // for browsers that do not know frame-ancestors
         let resource_policy = HeaderName::from_static("cross-origin-resource-policy");
-        match file.reader {
+        match reader {
             For::Page => {
                 set(resource_policy, "same-origin");
                 set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
@@ -145,7 +155,7 @@ impl Served {
     }
 
     /// What answers with it.
-    fn route(self) -> MethodRouter<Context> {
+    pub(crate) fn route(self) -> MethodRouter<Context> {
         let served = Arc::new(self);
         get(move |headers: HeaderMap| async move { served.answer(&headers) })
     }
@@ -176,13 +186,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_served_and_not_documented_is_a_file_of_page_or_client() {
+        for file in FILES {
+            let is_part = ["/page/", "/tidings/"].iter().any(|folder| file.path.starts_with(folder));
+            assert!(is_part, "{}", file.path);
+        }
+    }
+
+    #[test]
     fn every_file_there_is_is_served() {
         for folder in ["tidings", "page"] {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
             for entry in std::fs::read_dir(path).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
                 let path = format!("/{folder}/{name}");
-                let is_served = name == "index.html" || FILES.iter().any(|file| file.path == path);
+                let is_served = name.ends_with(".html") || FILES.iter().any(|file| file.path == path);
                 assert!(is_served, "{folder}/{name}");
             }
         }

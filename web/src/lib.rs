@@ -1,4 +1,4 @@
-//! The page at `/` and the browser client at `/tidings.js`, embedded in the binary and mounted on HTTP.
+//! The page at `/`, the browser client at `/tidings.js` and the reference at `/reference`, embedded in the binary and mounted on HTTP.
 //!
 //! The files are served as they lie here, under the same paths: there is no build step. They may load nothing from
 //! elsewhere. With a [`Demo`], whoever opens the page on this machine gets tokens of the tenant `demo`; without one the
@@ -6,6 +6,7 @@
 
 mod demo;
 mod files;
+mod reference;
 
 use tidings_http::{Api, Routes};
 
@@ -28,7 +29,7 @@ impl Web {
 
 impl Routes for Web {
     fn api(&self) -> Api {
-        let files = files::api(self.demo.is_some());
+        let files = files::api(self.demo.is_some()).and(reference::api());
         match &self.demo {
             Some(demo) => files.and(demo.api()),
             None => files,
