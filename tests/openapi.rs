@@ -96,6 +96,53 @@ async fn the_document_is_openapi_and_the_same_with_and_without_a_server() {
     assert_eq!(served["openapi"], "3.1.0");
 }
 
+/// Each operation as its examples show it, asked by somebody; the statuses that came without being documented.
+async fn undocumented(world: &World, token: impl Fn(&str) -> String) -> (Vec<String>, Vec<StatusCode>) {
+    let (mut surprises, mut came) = (Vec::new(), Vec::new());
+    let served = document(world).await;
+    for (path, operations) in served["paths"].as_object().expect("paths") {
+        for (method, said) in operations.as_object().expect("operations") {
+            let id = said["operationId"].as_str().expect("an id");
+            let (mut url, mut query) = (path.clone(), String::from("?"));
+            for parameter in said["parameters"].as_array().into_iter().flatten() {
+                let name = parameter["name"].as_str().expect("a name");
+                match (parameter["in"].as_str(), parameter["example"].as_str()) {
+                    (Some("path"), Some(example)) => url = url.replace(&format!("{{{name}}}"), example),
+                    (_, Some(example)) => query.push_str(&format!("{name}={example}")),
+                    _ => {}
+                }
+            }
+            let method: Method = method.to_ascii_uppercase().parse().expect("a method");
+            let mut request = world.request(method, &format!("{url}{query}"), &token(id));
+            let example = &said["requestBody"]["content"]["application/json"]["example"];
+            if !example.is_null() {
+                request = request.json(example);
+            }
+            let status = in_time(id, request.send()).await.expect("an answer").status();
+            came.push(status);
+            if said["responses"].get(status.as_str()).is_none() {
+                surprises.push(format!("{id}: {status}"));
+            }
+        }
+    }
+    (surprises, came)
+}
+
+#[tokio::test]
+async fn a_server_whose_disk_is_full_answers_as_the_document_says() {
+    let world = World::with_configuration(&format!("reserve-bytes = {}", i64::MAX)).await;
+    // Whoever is new is recorded, also when they only read: so everybody is.
+    let new = |id: &str| {
+        let scopes = vec!["publish".to_owned(), "admin".to_owned()];
+        let channels = vec!["topic:*".to_owned()];
+        token(&Grant { user: Some(id.to_owned()), scopes, channels, ..Grant::default() })
+    };
+    let (surprises, came) = undocumented(&world, new).await;
+    assert_eq!(surprises, [""; 0]);
+    let refused = came.iter().filter(|status| **status == StatusCode::INSUFFICIENT_STORAGE).count();
+    assert!(refused > 10, "{came:?}");
+}
+
 /// Holds every example against its schema.
 const EXAMPLES_FIT: &str = "
 import json, sys

@@ -106,7 +106,8 @@ pub(crate) fn api() -> Api {
                 .required()
                 .like(json!("ada"))
                 .answers::<Link>(StatusCode::OK, "The link.")
-                .may_be([404]),
+                .may_be([404])
+                .writes(),
             link_for,
         )
 }

@@ -151,6 +151,7 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
     for status in &operation.problems {
         responses.entry(status.to_string()).or_insert_with(|| shared::problem(*status));
     }
+    responses.extend(shared::of_every_request());
     responses.into()
 }
 

@@ -181,11 +181,12 @@ impl Operation {
         self
     }
 
-    /// Needs a token or a key, and of it a scope, or a `user`.
+    /// Needs a token or a key, and of it a scope, or a `user`. A user who is new, or has new claims, is recorded.
     #[must_use]
     pub fn needs(mut self, scope: &'static str) -> Self {
         self.needs = Needs::Token(scope);
-        self.may_be([401, 403, 429, 500, 503])
+        let this = self.may_be([401, 403, 429, 500, 503]);
+        if scope.starts_with("user") { this.writes() } else { this }
     }
 
     /// The same, also by a ticket or a token in the address.
@@ -247,6 +248,14 @@ impl Operation {
     #[must_use]
     pub fn query_like(self, name: &'static str, schema: Value, text: &'static str) -> Self {
         self.parameter(Place::Query, name, Shape::Is(schema), text)
+    }
+
+    /// A header that holds whatever it does.
+    #[must_use]
+    pub fn any_header(mut self, name: &'static str, text: &'static str) -> Self {
+        let (place, shape) = (Place::Header, Shape::Is(json!({ "type": "string" })));
+        self.parameters.push(Parameter { name, place, shape, text, is_required: false, example: None });
+        self
     }
 
     /// A header.

@@ -21,7 +21,7 @@ pub(super) fn info() -> Value {
             position in the log that `Tidings-Position` names; `Tidings-Min-Position` waits for one.\n\nLengths in \
             schemas are of characters, and the server's limits are of bytes: text beyond ASCII may be refused before \
             it is as long.\n\nA header or a request that is not HTTP, and a connection too many, may be refused before \
-            any operation is known: with 400, 408, 414, 429, 431 or 503.",
+            any operation is known: with 400, 408, 414, 429 or 503.",
         "license": { "name": "Apache 2.0", "identifier": "Apache-2.0" },
     })
 }
@@ -122,6 +122,11 @@ pub(super) fn problem(status: u16) -> Value {
     }
 }
 
+/// What may come of a request before it is known what it asks for.
+pub(super) fn of_every_request() -> [(String, Value); 1] {
+    [("431".to_owned(), json!({ "$ref": "#/components/responses/HeadersTooLarge" }))]
+}
+
 /// The answers with problems.
 pub(super) fn problems(schemas: &mut Schemas) -> Map<String, Value> {
     let described = PROBLEMS.iter().map(|(status, name, text, example)| {
@@ -139,7 +144,9 @@ pub(super) fn problems(schemas: &mut Schemas) -> Map<String, Value> {
         let answer = json!({ "description": text, "headers": headers, "content": content });
         ((*name).to_owned(), answer)
     });
-    described.collect()
+    let too_large =
+        json!({ "description": "The address and the headers together are larger than they may be." });
+    described.chain([("HeadersTooLarge".to_owned(), too_large)]).collect()
 }
 
 #[cfg(test)]
