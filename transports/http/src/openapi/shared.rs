@@ -17,7 +17,7 @@ pub(super) fn info() -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "summary": "A notification engine: an append-only log, exact inboxes, live delivery.",
         "description": "JSON in and out. Every error is a problem document (RFC 9457) whose `type` never changes. Unknown \
-            fields and parameters are refused.\n\nAn answer about an inbox, and that of every command, is true at the \
+            fields are refused, and so are unknown parameters where an operation has any.\n\nAn answer about an inbox, and that of every command, is true at the \
             position in the log that `Tidings-Position` names; `Tidings-Min-Position` waits for one.\n\nLengths in \
             schemas are of characters, and the server's limits are of bytes: text beyond ASCII may be refused before \
             it is as long.\n\nA header or a request that is not HTTP, and a connection too many, may be refused before \
