@@ -13,14 +13,7 @@ use tidings_http::{Context, Wishes};
 
 use crate::close::{self, Close};
 use crate::connection::{Connection, closing};
-use crate::socket::{Incoming, Socket};
-
-/// Bytes read at a time. The default keeps 128 KiB for each connection.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// Bytes gathered before they are written. 0 would write each message by itself.
-const WRITE_BUFFER_BYTES: usize = 8 * 1024;
-/// Bytes that may wait in the buffer: more than the largest page of an inbox. The default is no bound.
-const WRITE_BUFFER_BYTES_MOST: usize = 16 << 20;
+use crate::socket::{self, Incoming, Socket};
 
 pub(crate) async fn upgrade(
     State(context): State<Context>,
@@ -42,17 +35,10 @@ pub(crate) async fn upgrade(
         Ok(shown) => shown,
         Err(problem) => return problem.into_response(),
     };
-    let message_bytes = context.limits.message_bytes();
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MOST)
-        .max_message_size(message_bytes)
-        .max_frame_size(message_bytes)
-        .on_upgrade(move |socket| {
-            let connections = context.connections.clone();
-            connections.track_future(serve(context, shown, wishes, socket))
-        })
+    socket::limited(upgrade, context.limits.message_bytes()).on_upgrade(move |socket| {
+        let connections = context.connections.clone();
+        connections.track_future(serve(context, shown, wishes, socket))
+    })
 }
 
 async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, socket: WebSocket) {
@@ -70,7 +56,7 @@ async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, so
     };
     match connected {
         Ok(connection) => connection.run(socket).await,
-        Err(close) => socket.close(closing(&context, close, None), close).await,
+        Err(close) => socket.close(Some(closing(&context, close, None)), close).await,
     }
 }
 
@@ -103,6 +89,7 @@ async fn in_first_frame(
     };
     let text = match tokio::time::timeout(context.limits.handshake_patience(), first).await {
         Ok(Incoming::Text(text)) => text,
+        Ok(Incoming::Binary(_)) => return Err(close::NOT_TEXT),
         Ok(Incoming::Broken(close)) => return Err(close),
         Ok(Incoming::Closed | Incoming::Alive) | Err(_) => return Err(close::TIMEOUT),
     };

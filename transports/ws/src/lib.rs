@@ -6,6 +6,7 @@
 pub mod close;
 mod command;
 mod connection;
+pub mod echo;
 mod handshake;
 mod message;
 mod pace;
