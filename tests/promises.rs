@@ -2,6 +2,7 @@
 
 mod autobahn;
 mod bad_input;
+mod canary;
 mod changes;
 mod channels;
 mod check;
