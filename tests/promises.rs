@@ -1,5 +1,6 @@
 //! Each promise, with a test that breaks when the promise does.
 
+mod asyncapi;
 mod autobahn;
 mod bad_input;
 mod canary;

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidings_engine::{Channel, Cursor, DeviceName, input, limits};
 use tidings_http::problem::Problem;
@@ -61,16 +62,18 @@ async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, so
 }
 
 /// The first frame of a connection that came without a token.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TokenFrame {
+pub(crate) struct TokenFrame {
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "token"))]
     kind: String,
     token: String,
     device: Option<DeviceName>,
     cursor: Option<Cursor>,
     limit: Option<usize>,
     #[serde(default)]
+    #[schemars(length(max = limits::WATCHES_PER_SUBSCRIBER))]
     watch: Vec<Channel>,
 }
 
