@@ -30,10 +30,10 @@ if ((${node_version%%.*} < 20)); then
   echo "Node 20 or later is needed for the tests of the page; this is $node_version" >&2
   exit 1
 fi
-if ! target/python/bin/python -c 'import openapi_spec_validator, prometheus_client, schemathesis, websockets' 2>/dev/null; then
+if ! target/python/bin/python -c 'import jsonschema, kosoku, openapi_spec_validator, prometheus_client, schemathesis, websockets' 2>/dev/null; then
   python3 -m venv target/python
   target/python/bin/pip install --quiet --disable-pip-version-check \
-    'openapi-spec-validator==0.9.0' 'prometheus-client==0.26.0' 'schemathesis==4.32.5' 'websockets==15.0.1'
+    'jsonschema==4.26.0' 'kosoku==0.1.0' 'openapi-spec-validator==0.9.0' 'prometheus-client==0.26.0' 'schemathesis==4.32.5' 'websockets==15.0.1'
 fi
 if [[ ! tests/page/node_modules/.package-lock.json -nt tests/page/package-lock.json ]]; then
   npm ci --prefix tests/page --silent --no-audit --no-fund

@@ -1,6 +1,9 @@
 //! Each promise, with a test that breaks when the promise does.
 
+mod asyncapi;
+mod autobahn;
 mod bad_input;
+mod canary;
 mod changes;
 mod channels;
 mod check;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::world::{SECRET, World, id, ids, person, service, token};
@@ -243,4 +245,18 @@ async fn commands_of_one_connection_are_carried_out_in_their_order() {
         .collect();
     let expected: Vec<String> = (0..50).rev().map(|number: i32| number.to_string()).collect();
     assert_eq!(titles, expected);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered() {
+    let world = World::start().await;
+    for path in [format!("/v1/ws?token={}", person("ada")), "/v1/ws".to_owned()] {
+        let mut device = world.open(&path).await.unwrap();
+        if path.contains("token") {
+            device.expect("hello").await;
+        }
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "that is all".into() };
+        device.send_raw(Message::Close(Some(frame))).await;
+        assert_eq!(device.closed().await, 1000, "{path}");
+    }
 }

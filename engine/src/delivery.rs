@@ -2,21 +2,22 @@
 //!
 //! Knows what a message says, not how it travels: a transport brings an [`Encoding`] and gets shared bytes.
 
+mod json;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::deliveries::{Meter, Meters, Noted};
-use crate::epochs::Epochs;
-use crate::event::{Event, Fact, Mark, RetractReason, Selection};
+use crate::event::{Event, Fact, Mark};
 use crate::inbox::Counts;
 use crate::names::Channel;
-use crate::notification::{NotificationId, encode};
-use crate::position::{Cursor, Position};
+use crate::notification::NotificationId;
+use crate::position::Position;
+
+pub use json::Kind;
+pub(crate) use json::to_json;
 
 /// Encodings a server can have at a time: the native one, and one for each dialect.
 pub const ENCODINGS_MOST: usize = 8;
@@ -90,23 +91,29 @@ impl Message {
     /// The word for it: the `type` it has on the wire.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Notification { .. } => "notification",
-            Self::Updated(_) => "updated",
-            Self::Retracted(_) | Self::Superseded { .. } => "retracted",
+        let kind = match self {
+            Self::Notification { .. } => Kind::Notification,
+            Self::Updated(_) => Kind::Updated,
+            Self::Retracted(_) | Self::Superseded { .. } => Kind::Retracted,
             Self::Changed(event) => match &event.fact {
-                Fact::Read(_) => "read",
-                Fact::Seen(_) => "seen",
-                Fact::Marked(mark, _) => mark_word(*mark),
-                Fact::Snoozed(_) => "snoozed",
-                Fact::Woken(_) => "woken",
-                _ => "unknown",
+                Fact::Read(_) => Kind::Read,
+                Fact::Seen(_) => Kind::Seen,
+                Fact::Marked(Mark::Unread, _) => Kind::Unread,
+                Fact::Marked(Mark::Archived, _) => Kind::Archived,
+                Fact::Marked(Mark::Unarchived, _) => Kind::Unarchived,
+                Fact::Marked(Mark::Deleted, _) => Kind::Deleted,
+                Fact::Marked(Mark::Pinned, _) => Kind::Pinned,
+                Fact::Marked(Mark::Unpinned, _) => Kind::Unpinned,
+                Fact::Snoozed(_) => Kind::Snoozed,
+                Fact::Woken(_) => Kind::Woken,
+                _ => return "unknown",
             },
-            Self::Joined { .. } => "joined",
-            Self::Left { .. } => "left",
-            Self::Counts(_) => "counts",
-            Self::CaughtUp(_) => "caughtUp",
-        }
+            Self::Joined { .. } => Kind::Joined,
+            Self::Left { .. } => Kind::Left,
+            Self::Counts(_) => Kind::Counts,
+            Self::CaughtUp(_) => Kind::CaughtUp,
+        };
+        kind.word()
     }
 
     /// The position it belongs to.
@@ -254,149 +261,5 @@ impl Parcel {
     /// When the oldest of them was recorded, in milliseconds since 1970.
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         self.oldest_ms
-    }
-}
-
-/// The native encoding: one JSON object, its `type` first. Shared by WebSocket and everything else that speaks JSON.
-pub(crate) fn to_json(epochs: &Epochs, message: &Message) -> Bytes {
-    let (kind, position) = (message.kind(), message.position());
-    let place = Place { position, cursor: epochs.cursor(position) };
-    let json = match message {
-        Message::Notification { event, counts, supersedes } => {
-            let (counts, notification) = (Some(*counts), document(event));
-            encode(&NotificationJson { kind, place, counts, supersedes, notification })
-        }
-        Message::Updated(event) => {
-            let notification = document(event);
-            encode(&NotificationJson { kind, place, counts: None, supersedes: &[], notification })
-        }
-        Message::Retracted(event) => {
-            let (notifications, reason) = match &event.fact {
-                Fact::Retracted(retracted) => {
-                    (std::slice::from_ref(&retracted.id), reason_word(retracted.reason))
-                }
-                _ => (&[][..], ""),
-            };
-            encode(&RetractedJson { kind, place, notifications, reason })
-        }
-        Message::Superseded { ids, .. } => {
-            encode(&RetractedJson { kind, place, notifications: ids, reason: "superseded" })
-        }
-        Message::Changed(event) => encode(&changed(kind, event, place)),
-        Message::Joined { channels, .. } => encode(&ChannelsJson { kind, place, channels }),
-        Message::Left { channels, .. } => encode(&ChannelsJson { kind, place, channels }),
-        Message::Counts(counts) => encode(&CountsJson { kind, counts: *counts }),
-        Message::CaughtUp(_) => encode(&PlaceJson { kind, place }),
-    };
-    json.into()
-}
-
-#[derive(Serialize)]
-struct Place {
-    position: Position,
-    cursor: Cursor,
-}
-
-#[derive(Serialize)]
-struct NotificationJson<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    place: Place,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    counts: Option<bool>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    supersedes: &'a [NotificationId],
-    notification: &'a RawValue,
-}
-
-/// The document of the notification that an event carries.
-fn document(event: &Event) -> &RawValue {
-    let document = std::str::from_utf8(event.document()).unwrap_or("null");
-    serde_json::from_str(document).unwrap_or(RawValue::NULL)
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ChangedJson {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    place: Place,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notifications: Option<Vec<NotificationId>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    up_to: Option<Position>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<Timestamp>,
-}
-
-#[derive(Serialize)]
-struct RetractedJson<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    place: Place,
-    notifications: &'a [NotificationId],
-    reason: &'static str,
-}
-
-#[derive(Serialize)]
-struct ChannelsJson<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    place: Place,
-    channels: &'a [Channel],
-}
-
-#[derive(Serialize)]
-struct PlaceJson {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    place: Place,
-}
-
-#[derive(Serialize)]
-struct CountsJson {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    counts: Counts,
-}
-
-fn changed(kind: &'static str, event: &Event, place: Place) -> ChangedJson {
-    let ids = |entries: &[crate::event::EntryRef]| Some(entries.iter().map(|entry| entry.id).collect());
-    let (mut notifications, mut up_to, mut until) = (None, None, None);
-    match &event.fact {
-        Fact::Read(read) => match &read.selection {
-            Selection::Entries(entries) => notifications = ids(entries),
-            Selection::UpTo(position) => up_to = Some(*position),
-        },
-        Fact::Seen(seen) => up_to = Some(seen.up_to),
-        Fact::Marked(_, marked) => notifications = ids(&marked.entries),
-        Fact::Snoozed(snoozed) => (notifications, until) = (ids(&snoozed.entries), Some(snoozed.until)),
-        Fact::Woken(woken) => notifications = Some(vec![woken.entry.id]),
-        _ => {}
-    }
-    ChangedJson { kind, place, notifications, up_to, until }
-}
-
-fn mark_word(mark: Mark) -> &'static str {
-    match mark {
-        Mark::Unread => "unread",
-        Mark::Archived => "archived",
-        Mark::Unarchived => "unarchived",
-        Mark::Deleted => "deleted",
-        Mark::Pinned => "pinned",
-        Mark::Unpinned => "unpinned",
-    }
-}
-
-fn reason_word(reason: RetractReason) -> &'static str {
-    match reason {
-        RetractReason::ByHand => "byHand",
-        RetractReason::Expired => "expired",
     }
 }

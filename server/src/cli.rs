@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Print the OpenAPI document of the HTTP API, to make clients of; needs no server
     Openapi,
+    /// Print the AsyncAPI document of WebSockets and event streams; needs no server
+    Asyncapi,
     /// Make a token for development
     Token(TokenArgs),
     /// Make, list and revoke keys for services, while a server runs or not

@@ -2,6 +2,7 @@
 //!
 //! Reads the settings, wires the parts together, runs them and shuts them down. Knows every part; none knows it.
 
+mod asyncapi;
 mod backup;
 mod check;
 mod cli;
@@ -69,6 +70,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         openapi::run();
         return Ok(());
     }
+    if let Command::Asyncapi = cli.command {
+        asyncapi::run();
+        return Ok(());
+    }
     let loaded = cli.flags.load(plugins::SETTINGS)?;
     let settings = loaded.settings.clone();
     match cli.command {
@@ -81,7 +86,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inbox(args) => inbox::run(&settings, args).await,
         Command::Explain(args) => explain::run(&settings, args).await,
         Command::Stats(args) => stats::run(&settings, args).await,
-        Command::Config(_) | Command::Openapi => Ok(()), // above: they do not need sound settings
+        Command::Config(_) | Command::Openapi | Command::Asyncapi => Ok(()), // above: they do not need sound settings
         Command::Token(args) => token::run(&settings, args),
         Command::Key { command } => key::run(&settings, command),
         Command::Rebuild(args) => rebuild::run(&settings, args).await,

@@ -11,7 +11,8 @@ export function asRequest(command) {
   const { type, ...fields } = command;
   switch (type) {
     case "inbox": {
-      const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
+      const { notificationType: kind, ...filters } = fields; // a frame has a type of its own, an address has none
+      const given = Object.entries({ ...filters, type: kind }).filter(([, value]) => value !== undefined && value !== null);
       return { method: "GET", path: `/v1/inbox?${new URLSearchParams(given)}` };
     }
     case "counts":

@@ -6,6 +6,7 @@
 mod admin;
 mod api;
 pub mod api_key;
+pub mod asyncapi;
 mod body;
 mod change;
 mod channels;
@@ -88,6 +89,8 @@ pub struct Context {
     pub settings: watch::Receiver<Arc<Settings>>,
     /// What is said of every route.
     pub document: Arc<Document>,
+    /// What is said of connections that stay.
+    pub asyncapi: Arc<asyncapi::Document>,
     /// What is counted of requests.
     pub requests: Requests,
     /// Cancelled when the server is about to stop: nobody new is to be sent here.
@@ -126,11 +129,20 @@ impl Context {
 pub trait Routes: Send + 'static {
     /// Its routes, with what is said of each.
     fn api(&self) -> Api;
+
+    /// What goes over its connections, if they stay.
+    fn connection(&self, _schemas: &mut asyncapi::Schemas) -> Option<asyncapi::Connection> {
+        None
+    }
 }
 
 impl Routes for Box<dyn Routes> {
     fn api(&self) -> Api {
         (**self).api()
+    }
+
+    fn connection(&self, schemas: &mut asyncapi::Schemas) -> Option<asyncapi::Connection> {
+        (**self).connection(schemas)
     }
 }
 
@@ -276,6 +288,7 @@ impl Transport for Http {
         let context = Context {
             engine,
             document: Arc::new(Document::of_api(&api)),
+            asyncapi: Arc::new(asyncapi::Document::of(&mounted)),
             tokens,
             limits: Limits::new(&limits),
             origins: origins.clone(),
@@ -331,6 +344,7 @@ fn all(mounted: &[Box<dyn Routes>]) -> Api {
         metrics::api(),
         health::api(),
         openapi::api(),
+        asyncapi::api(),
     ];
     let mounted = mounted.iter().map(|routes| routes.api());
     own.into_iter().chain(mounted).fold(Api::new(), Api::and)

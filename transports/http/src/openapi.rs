@@ -2,7 +2,7 @@
 //! same bytes for the same code.
 
 mod operation;
-mod schemas;
+pub(crate) mod schemas;
 mod shared;
 
 use axum::body::Bytes;

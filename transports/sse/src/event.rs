@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_engine::delivery::Encoding;
 use tidings_engine::{Cursor, Engine, Hello, Identity, Position, Reset, Tenant, UserId};
@@ -15,13 +16,12 @@ pub(crate) fn encoding(engine: &Engine) -> Option<Encoding> {
     })
 }
 
-/// Who one is, where the stream begins, and what one has.
-pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) -> Bytes {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
+/// What a stream says by itself, beside deliveries.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum Event<'a> {
+    /// Who one is, where the stream begins, and what one has.
+    Hello {
         tenant: &'a Tenant,
         user: Option<&'a UserId>,
         position: Position,
@@ -31,60 +31,59 @@ pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) 
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
         heartbeat_seconds: u64,
-    }
-    let (tenant, user, position) = (&identity.tenant, identity.user.as_ref(), hello.cursor.position);
-    let expires_at = Timestamp::from_second(identity.expires_at).ok();
-    let data = Data { kind: "hello", tenant, user, position, hello, expires_at, heartbeat_seconds };
-    of(data.kind, Some(&hello.cursor), &data)
+    },
+    /// What was missed does not come: the inbox has to be loaded.
+    Reset { reason: Reset, cursor: &'a Cursor },
+    /// How far the log is, for a quiet client.
+    Heartbeat { position: Position, cursor: &'a Cursor },
+    /// The last event of a stream that the server ends.
+    Closing { reason: &'static str },
 }
 
-/// What was missed does not come: the inbox has to be loaded.
-pub(crate) fn reset(reason: Reset, cursor: &Cursor) -> Bytes {
-    #[derive(Serialize)]
-    struct Data<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        reason: Reset,
-        cursor: &'a Cursor,
+impl Event<'_> {
+    /// Its type, and the cursor that it brings its reader to.
+    fn head(&self) -> (&'static str, Option<&Cursor>) {
+        match self {
+            Self::Hello { hello, .. } => ("hello", Some(&hello.cursor)),
+            Self::Reset { cursor, .. } => ("reset", Some(cursor)),
+            Self::Heartbeat { cursor, .. } => ("heartbeat", Some(cursor)),
+            Self::Closing { .. } => ("closing", None),
+        }
     }
-    let data = Data { kind: "reset", reason, cursor };
-    of(data.kind, Some(cursor), &data)
+
+    fn framed(&self) -> Bytes {
+        let json =
+            serde_json::to_vec(self).unwrap_or_else(|error| unreachable!("our own events encode: {error}"));
+        let (kind, id) = self.head();
+        framed(kind, id, &json).into()
+    }
+}
+
+/// The first event.
+pub(crate) fn hello(identity: &Identity, hello: &Hello, heartbeat_seconds: u64) -> Bytes {
+    let (tenant, user, position) = (&identity.tenant, identity.user.as_ref(), hello.cursor.position);
+    let expires_at = Timestamp::from_second(identity.expires_at).ok();
+    Event::Hello { tenant, user, position, hello, expires_at, heartbeat_seconds }.framed()
+}
+
+/// What was missed does not come.
+pub(crate) fn reset(reason: Reset, cursor: &Cursor) -> Bytes {
+    Event::Reset { reason, cursor }.framed()
 }
 
 /// Tells a quiet client how far the log is.
 pub(crate) fn heartbeat(cursor: &Cursor) -> Bytes {
-    #[derive(Serialize)]
-    struct Data<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        position: Position,
-        cursor: &'a Cursor,
-    }
-    let data = Data { kind: "heartbeat", position: cursor.position, cursor };
-    of(data.kind, Some(cursor), &data)
+    Event::Heartbeat { position: cursor.position, cursor }.framed()
 }
 
 /// The last event of a stream that the server ends.
 pub(crate) fn closing(reason: &'static str) -> Bytes {
-    #[derive(Serialize)]
-    struct Data {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        reason: &'static str,
-    }
-    let data = Data { kind: "closing", reason };
-    of(data.kind, None, &data)
+    Event::Closing { reason }.framed()
 }
 
 /// After how many milliseconds a client that lost its connection connects again.
 pub(crate) fn retry(milliseconds: u64) -> Bytes {
     format!("retry: {milliseconds}\n\n").into()
-}
-
-fn of(kind: &str, id: Option<&Cursor>, data: &impl Serialize) -> Bytes {
-    let json =
-        serde_json::to_vec(data).unwrap_or_else(|error| unreachable!("our own events encode: {error}"));
-    framed(kind, id, &json).into()
 }
 
 /// JSON as we write it has no line breaks, so one line of data holds it.

@@ -3,6 +3,7 @@
 //! The `id` of an event is its cursor, so a browser's `EventSource` resumes by itself. This crate turns deliveries into
 //! events; it takes no commands, and decides nothing about what somebody may do.
 
+mod asyncapi;
 mod event;
 mod stream;
 
@@ -14,6 +15,7 @@ use axum::routing::get;
 use serde_json::json;
 use tidings_engine::Error;
 use tidings_engine::delivery::Encoding;
+use tidings_http::asyncapi::{Connection, Schemas};
 use tidings_http::openapi::Section;
 use tidings_http::problem::Problem;
 use tidings_http::{Api, Context, Routes, Wishes};
@@ -41,6 +43,9 @@ impl Routes for EventStreams {
             };
             get(move |context, wishes, headers| events(context, wishes, headers, encoding.clone()))
         })
+    }
+    fn connection(&self, schemas: &mut Schemas) -> Option<Connection> {
+        Some(asyncapi::connection(schemas))
     }
 }
 

@@ -9,29 +9,43 @@ pub struct Close {
     pub reason: &'static str,
 }
 
-/// The client sent a binary frame.
-pub const NOT_TEXT: Close = Close { code: 1003, reason: "expected text frames" };
-/// The client sent what is no WebSocket frame.
-pub const NOT_WEBSOCKET: Close = Close { code: 1002, reason: "expected WebSocket frames" };
-/// The client sent a text frame that is not UTF-8.
-pub const NOT_UTF8: Close = Close { code: 1007, reason: "expected UTF-8" };
-/// The client sent a frame that is larger than it may be.
-pub const TOO_LARGE: Close = Close { code: 1009, reason: "the frame is too large" };
-/// The server stops, or starts anew: connect again, to wherever the address leads by then.
-pub const STOPPING: Close = Close { code: 1012, reason: "the server is stopping" };
-/// The user comes in for the first time, or with other roles, and the disk is too full to note it.
-pub const NO_ROOM: Close = Close { code: 1013, reason: "the disk is nearly full" };
-/// Something failed inside.
-pub const INTERNAL: Close = Close { code: 1011, reason: "something failed inside" };
-/// There is no valid token, or it has ended: come back with another.
-pub const UNAUTHORIZED: Close = Close { code: 4401, reason: "a valid token is needed" };
-/// The token is valid, but names no user, or does not permit what is to be watched.
-pub const FORBIDDEN: Close = Close { code: 4403, reason: "the token does not allow this" };
-/// The client goes on sending more commands than it may, whatever it is answered.
-pub const TOO_MANY_COMMANDS: Close = Close { code: 4429, reason: "too many commands" };
-/// The user has sent too many requests, of which opening a connection is one.
-pub const TOO_MANY_REQUESTS: Close = Close { code: 4429, reason: "too many requests" };
-/// The user has too many connections.
-pub const TOO_MANY_CONNECTIONS: Close = Close { code: 4429, reason: "too many connections" };
-/// Nothing came in time: the token at first, a sign of life later.
-pub const TIMEOUT: Close = Close { code: 4408, reason: "nothing came in time" };
+macro_rules! closes {
+    ($(#[doc = $meaning:literal] $name:ident = $code:literal, $reason:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub const $name: Close = Close { code: $code, reason: $reason };
+        )*
+
+        /// All there are, each with what it means.
+        pub(crate) const ALL: &[(Close, &str)] = &[$(($name, $meaning)),*];
+    };
+}
+
+closes! {
+    /// The client sent a binary frame.
+    NOT_TEXT = 1003, "expected text frames";
+    /// The client sent what is no WebSocket frame.
+    NOT_WEBSOCKET = 1002, "expected WebSocket frames";
+    /// The client sent a text frame that is not UTF-8.
+    NOT_UTF8 = 1007, "expected UTF-8";
+    /// The client sent a frame that is larger than it may be.
+    TOO_LARGE = 1009, "the frame is too large";
+    /// The server stops, or starts anew: connect again, to wherever the address leads by then.
+    STOPPING = 1012, "the server is stopping";
+    /// The user comes in for the first time, or with other roles, and the disk is too full to note it.
+    NO_ROOM = 1013, "the disk is nearly full";
+    /// Something failed inside.
+    INTERNAL = 1011, "something failed inside";
+    /// There is no valid token, or it has ended: come back with another.
+    UNAUTHORIZED = 4401, "a valid token is needed";
+    /// The token is valid, but names no user, or does not permit what is to be watched.
+    FORBIDDEN = 4403, "the token does not allow this";
+    /// The client goes on sending more commands than it may, whatever it is answered.
+    TOO_MANY_COMMANDS = 4429, "too many commands";
+    /// The user has sent too many requests, of which opening a connection is one.
+    TOO_MANY_REQUESTS = 4429, "too many requests";
+    /// The user has too many connections.
+    TOO_MANY_CONNECTIONS = 4429, "too many connections";
+    /// Nothing came in time: the token at first, a sign of life later.
+    TIMEOUT = 4408, "nothing came in time";
+}

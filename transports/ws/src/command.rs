@@ -4,30 +4,28 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use tidings_engine::command::UpTo;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tidings_engine::command::{Done, UpTo};
 use tidings_engine::event::Mark;
 use tidings_engine::hub::SubscriberId;
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::input::{self, FieldError};
 use tidings_engine::request::{self, RequestId};
-use tidings_engine::{
-    Channel, CloudEvent, Draft, Engine, Error, Identity, NotificationId, Position, Publication, Subscriber,
-    limits,
-};
+use tidings_engine::{Engine, Error, Identity, Position, Publication, Subscriber, limits};
 use tidings_http::Context;
 use tidings_http::limits::Limits;
 use tidings_http::problem::Problem;
 use tidings_http::token::{Tokens, Verified};
 use tracing::Instrument;
 
+use crate::commands::{
+    self, By, ID_BYTES, NewToken, Nothing, OfChannel, OfSomeChannel, Publish, Renewed, SeenUpTo, SomeCounts,
+    SomePresence, These, Until, Watching, WhichCounts, WhichPage,
+};
 use crate::message::{answer, error, moment};
 use crate::pace::{Pace, Refusal};
 
-/// Bytes of a request's id, when it is text.
-const ID_BYTES: usize = 64;
 /// What does not count as a command.
 const FREE: [&str; 2] = ["ack", "ping"];
 
@@ -98,7 +96,7 @@ pub(crate) fn begin(
         // Free: no answer, unless one is asked for or something is wrong with it.
         let said = match acknowledge(subscriber, fields) {
             Ok(_) if id.is_null() => return Begun::Done,
-            Ok(position) => answer(&id, &json!({ "position": position })),
+            Ok(position) => said(&id, result(&Done { position })),
             Err(problem) => error(&id, &problem),
         };
         return Begun::answered(said);
@@ -124,15 +122,19 @@ pub(crate) fn begin(
             }),
             _ => request.run(&kind, fields).await,
         };
-        let text = match in_order(&engine, outcome).await {
-            Ok(result) => answer(&id, &result),
-            Err(problem) => error(&id, &problem),
-        };
+        let text = said(&id, in_order(&engine, outcome).await);
         Answered { text, shown }
     };
     let request_id = RequestId::new();
     let span = tracing::error_span!("request", id = %request_id);
     Begun::Running(request::within(request_id, run).instrument(span).boxed())
+}
+
+fn said(id: &Value, outcome: Outcome) -> String {
+    match outcome {
+        Ok(result) => answer(id, &result),
+        Err(problem) => error(id, &problem),
+    }
 }
 
 /// Answers a command that is one too many, but not at once.
@@ -189,91 +191,6 @@ impl Frame {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewToken {
-    token: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct These {
-    notifications: Vec<NotificationId>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Until {
-    notifications: Vec<NotificationId>,
-    until: Timestamp,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct SeenUpTo {
-    up_to: Option<UpTo>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OfChannel {
-    channel: Channel,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OfSomeChannel {
-    channel: Option<Channel>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Publish {
-    #[serde(default, deserialize_with = "input::optional_object")]
-    notification: Option<Draft>,
-    #[serde(default, deserialize_with = "input::optional_object")]
-    cloud_event: Option<CloudEvent>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Counts {
-    by: Option<By>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum By {
-    Type,
-    Channel,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Inbox {
-    #[serde(default)]
-    limit: Option<usize>,
-    cursor: Option<String>,
-    unread: Option<bool>,
-    #[serde(default)]
-    archived: bool,
-    #[serde(default)]
-    snoozed: bool,
-    pinned: Option<bool>,
-    #[serde(rename = "type")]
-    kind: Option<tidings_engine::NotificationType>,
-    tag: Option<tidings_engine::Tag>,
-    channel: Option<Channel>,
-}
-
-/// The commands there are, for the answer to one that is not.
-const COMMANDS: &str = "ack, ping, token, read, read-all, seen, clicked, unread, archive, unarchive, pin, unpin, delete, snooze, wake, inbox, counts, \
-                        join, leave, watch, unwatch, presence, publish";
-
 impl Request {
     async fn run(self, kind: &str, fields: Fields) -> Outcome {
         match kind {
@@ -298,7 +215,7 @@ impl Request {
             "unwatch" => self.unwatch(fields).await,
             "presence" => self.presence(fields).await,
             "publish" => self.publish(fields).await,
-            _ => Err(Problem::field("type", format!("expected one of {COMMANDS}"))),
+            _ => Err(Problem::field("type", format!("expected one of {}", commands::names()))),
         }
     }
 
@@ -312,15 +229,14 @@ impl Request {
         }
         let watching = self.engine.renew(new, self.subscriber).await?;
         let position = self.engine.log().head();
-        let result =
-            json!({ "position": position, "watching": watching, "expiresAt": moment(new.expires_at) });
-        Ok((result, verified))
+        let renewed = Renewed { position, watching, expires_at: moment(new.expires_at) };
+        Ok((result(&renewed)?, verified))
     }
 
     async fn ping(self, fields: Fields) -> Outcome {
         let Nothing {} = parse(fields)?;
         let position = self.engine.settle().await?;
-        Ok(json!({ "position": position }))
+        result(&Done { position })
     }
 
     async fn read(self, fields: Fields) -> Outcome {
@@ -362,7 +278,7 @@ impl Request {
     }
 
     async fn inbox(self, fields: Fields) -> Outcome {
-        let query: Inbox = parse(fields)?;
+        let query: WhichPage = parse(fields)?;
         let most = limits::PAGE_MOST;
         if query.limit.is_some_and(|limit| !(1..=most).contains(&limit)) {
             return Err(Problem::field("limit", format!("expected a whole number from 1 to {most}")));
@@ -371,18 +287,19 @@ impl Request {
         let before =
             before.map_err(|_| Problem::field("cursor", "expected the `next` of an earlier page"))?;
         let (limit, kind) = (query.limit.unwrap_or_default(), query.kind);
-        let Inbox { unread, archived, snoozed, pinned, tag, channel, .. } = query;
+        let WhichPage { unread, archived, snoozed, pinned, tag, channel, .. } = query;
         let query = InboxQuery { limit, before, unread, archived, snoozed, pinned, kind, tag, channel };
         result(&self.engine.inbox(&self.identity, query, Position(0)).await?)
     }
 
     async fn counts(self, fields: Fields) -> Outcome {
-        let Counts { by } = parse(fields)?;
-        match by {
-            None => result(&self.engine.counts(&self.identity, Position(0)).await?),
-            Some(By::Type) => result(&self.engine.counts_by_type(&self.identity, Position(0)).await?),
-            Some(By::Channel) => result(&self.engine.counts_by_channel(&self.identity, Position(0)).await?),
-        }
+        let WhichCounts { by } = parse(fields)?;
+        let (identity, at) = (&self.identity, Position(0));
+        result(&match by {
+            None => SomeCounts::All(self.engine.counts(identity, at).await?),
+            Some(By::Type) => SomeCounts::ByType(self.engine.counts_by_type(identity, at).await?),
+            Some(By::Channel) => SomeCounts::ByChannel(self.engine.counts_by_channel(identity, at).await?),
+        })
     }
 
     async fn join(self, fields: Fields) -> Outcome {
@@ -398,21 +315,23 @@ impl Request {
     async fn watch(self, fields: Fields) -> Outcome {
         let OfChannel { channel } = parse(fields)?;
         self.engine.watch(&self.identity, self.subscriber, channel.clone()).await?;
-        Ok(json!({ "channel": channel }))
+        result(&Watching { channel })
     }
 
     async fn unwatch(self, fields: Fields) -> Outcome {
         let OfChannel { channel } = parse(fields)?;
         self.engine.unwatch(self.subscriber, channel.clone()).await?;
-        Ok(json!({ "channel": channel }))
+        result(&Watching { channel })
     }
 
     async fn presence(self, fields: Fields) -> Outcome {
         let OfSomeChannel { channel } = parse(fields)?;
-        match channel {
-            Some(channel) => result(&self.engine.channel_presence(&self.identity, &channel).await?),
-            None => result(&self.engine.presence(&self.identity).await?),
-        }
+        result(&match channel {
+            Some(channel) => {
+                SomePresence::OfChannel(self.engine.channel_presence(&self.identity, &channel).await?)
+            }
+            None => SomePresence::OfAll(self.engine.presence(&self.identity).await?),
+        })
     }
 
     async fn publish(self, fields: Fields) -> Outcome {

@@ -72,7 +72,7 @@ impl Connection {
         let End::Close(close) = self.serve(&mut socket).await else { return };
         let cursor = self.context.engine.log().cursor(self.subscriber.position());
         drop(self.subscriber); // nothing more is to be gathered for it while it says goodbye
-        socket.close(closing(&self.context, close, Some(&cursor)), close).await;
+        socket.close(Some(closing(&self.context, close, Some(&cursor))), close).await;
     }
 
     async fn serve(&mut self, socket: &mut Socket) -> End {
@@ -129,6 +129,7 @@ impl Connection {
                             Begun::Persistent => return Err(End::Close(close::TOO_MANY_COMMANDS)),
                         },
                         Incoming::Alive => {}
+                        Incoming::Binary(_) => return Err(End::Close(close::NOT_TEXT)),
                         Incoming::Broken(close) => return Err(End::Close(close)),
                         Incoming::Closed => return Err(End::Gone),
                     }

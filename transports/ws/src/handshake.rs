@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidings_engine::{Channel, Cursor, DeviceName, input, limits};
 use tidings_http::problem::Problem;
@@ -13,14 +14,7 @@ use tidings_http::{Context, Wishes};
 
 use crate::close::{self, Close};
 use crate::connection::{Connection, closing};
-use crate::socket::{Incoming, Socket};
-
-/// Bytes read at a time. The default keeps 128 KiB for each connection.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// Bytes gathered before they are written. 0 would write each message by itself.
-const WRITE_BUFFER_BYTES: usize = 8 * 1024;
-/// Bytes that may wait in the buffer: more than the largest page of an inbox. The default is no bound.
-const WRITE_BUFFER_BYTES_MOST: usize = 16 << 20;
+use crate::socket::{self, Incoming, Socket};
 
 pub(crate) async fn upgrade(
     State(context): State<Context>,
@@ -42,17 +36,10 @@ pub(crate) async fn upgrade(
         Ok(shown) => shown,
         Err(problem) => return problem.into_response(),
     };
-    let message_bytes = context.limits.message_bytes();
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MOST)
-        .max_message_size(message_bytes)
-        .max_frame_size(message_bytes)
-        .on_upgrade(move |socket| {
-            let connections = context.connections.clone();
-            connections.track_future(serve(context, shown, wishes, socket))
-        })
+    socket::limited(upgrade, context.limits.message_bytes()).on_upgrade(move |socket| {
+        let connections = context.connections.clone();
+        connections.track_future(serve(context, shown, wishes, socket))
+    })
 }
 
 async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, socket: WebSocket) {
@@ -70,21 +57,23 @@ async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, so
     };
     match connected {
         Ok(connection) => connection.run(socket).await,
-        Err(close) => socket.close(closing(&context, close, None), close).await,
+        Err(close) => socket.close(Some(closing(&context, close, None)), close).await,
     }
 }
 
 /// The first frame of a connection that came without a token.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TokenFrame {
+pub(crate) struct TokenFrame {
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "token"))]
     kind: String,
     token: String,
     device: Option<DeviceName>,
     cursor: Option<Cursor>,
     limit: Option<usize>,
     #[serde(default)]
+    #[schemars(length(max = limits::WATCHES_PER_SUBSCRIBER))]
     watch: Vec<Channel>,
 }
 
@@ -103,6 +92,7 @@ async fn in_first_frame(
     };
     let text = match tokio::time::timeout(context.limits.handshake_patience(), first).await {
         Ok(Incoming::Text(text)) => text,
+        Ok(Incoming::Binary(_)) => return Err(close::NOT_TEXT),
         Ok(Incoming::Broken(close)) => return Err(close),
         Ok(Incoming::Closed | Incoming::Alive) | Err(_) => return Err(close::TIMEOUT),
     };

@@ -3,15 +3,19 @@
 //! A connection gets everything that concerns its user, and takes commands. This crate turns frames into the engine's
 //! commands and deliveries into frames; it decides nothing about what somebody may do.
 
+mod asyncapi;
 pub mod close;
 mod command;
+mod commands;
 mod connection;
+pub mod echo;
 mod handshake;
 mod message;
 mod pace;
 mod socket;
 
 use axum::http::StatusCode;
+use tidings_http::asyncapi::{Connection, Schemas};
 use tidings_http::openapi::Section;
 use tidings_http::{Api, Routes};
 
@@ -29,5 +33,9 @@ impl Routes for WebSockets {
                 .answers_nothing(StatusCode::SWITCHING_PROTOCOLS, "JSON text frames from here on."),
             handshake::upgrade,
         )
+    }
+
+    fn connection(&self, schemas: &mut Schemas) -> Option<Connection> {
+        Some(asyncapi::connection(schemas))
     }
 }

@@ -3,6 +3,7 @@
 //! Each is one JSON object whose `type` comes first.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tidings_config::LimitSettings;
@@ -14,9 +15,11 @@ use tidings_http::problem::Problem;
 
 use crate::close::Close;
 
-#[derive(Serialize)]
+/// What is said of each is in the document that is made of them.
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Message<'a> {
+pub(crate) enum Message<'a> {
+    /// The first message: who one is, where the log stands, what one has.
     Hello {
         tenant: &'a Tenant,
         user: Option<&'a UserId>,
@@ -34,22 +37,15 @@ enum Message<'a> {
         resume: Option<Resumed>,
         limits: Limits,
     },
-    Heartbeat {
-        position: Position,
-        cursor: &'a Cursor,
-    },
-    /// The token ends soon.
-    Expiring {
-        expires_at: Option<Timestamp>,
-    },
-    Answer {
-        id: &'a Value,
-        result: &'a Value,
-    },
-    Error {
-        id: &'a Value,
-        problem: &'a Problem,
-    },
+    /// How far a quiet connection is, now and then.
+    Heartbeat { position: Position, cursor: &'a Cursor },
+    /// The token ends in a minute: show another one.
+    Expiring { expires_at: Option<Timestamp> },
+    /// What a command came to.
+    Answer { id: &'a Value, result: &'a Value },
+    /// What was wrong with a command; the id is null when it could not be read.
+    Error { id: &'a Value, problem: &'a Problem },
+    /// The last message of a connection that the server closes.
     Closing {
         code: u16,
         reason: &'static str,
@@ -62,9 +58,11 @@ enum Message<'a> {
     },
 }
 
-#[derive(Serialize)]
+/// What a client may do.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Limits {
+#[schemars(inline)]
+pub(crate) struct Limits {
     frame_bytes: u32,
     commands: u32,
     commands_seconds: u32,

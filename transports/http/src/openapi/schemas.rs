@@ -15,15 +15,25 @@ const SENT: &str = "#/components/schemas/";
 const GIVEN: &str = "#/components/given/";
 
 /// Schemas as they are asked for.
-pub(super) struct Schemas {
+pub struct Schemas {
     given: SchemaGenerator,
     sent: SchemaGenerator,
 }
 
 impl Schemas {
+    /// As OpenAPI 3.1 has them.
     pub(super) fn new() -> Self {
+        Self::with(&SchemaSettings::draft2020_12())
+    }
+
+    /// As AsyncAPI 3.0 has them.
+    pub(crate) fn draft_07() -> Self {
+        Self::with(&SchemaSettings::draft07())
+    }
+
+    fn with(settings: &SchemaSettings) -> Self {
         let settings = |path: &str| {
-            SchemaSettings::draft2020_12().with(|settings| {
+            settings.clone().with(|settings| {
                 settings.definitions_path =
                     path.trim_start_matches('#').trim_end_matches('/').to_owned().into();
                 settings.meta_schema = None;
@@ -37,17 +47,27 @@ impl Schemas {
     }
 
     /// A type as it is taken.
-    pub(super) fn given<T: JsonSchema>(&mut self) -> Value {
+    pub fn given<T: JsonSchema>(&mut self) -> Value {
         self.given.subschema_for::<T>().to_value()
     }
 
     /// A type as it is sent.
-    pub(super) fn sent<T: JsonSchema>(&mut self) -> Value {
+    pub fn sent<T: JsonSchema>(&mut self) -> Value {
         self.sent.subschema_for::<T>().to_value()
     }
 
+    /// The same, the type itself in place of what refers to it.
+    pub fn given_here<T: JsonSchema>(&mut self) -> Value {
+        here(&mut self.given, T::json_schema)
+    }
+
+    /// A schema that is made by whoever knows the type.
+    pub fn sent_here(&mut self, make: impl FnOnce(&mut SchemaGenerator) -> Schema) -> Value {
+        here(&mut self.sent, make)
+    }
+
     /// Everything that was asked for goes into the document's components, and what refers to it finds it there.
-    pub(super) fn settle(mut self, document: &mut Value) {
+    pub(crate) fn settle(mut self, document: &mut Value) {
         let (given, mut all) = (self.given.take_definitions(true), self.sent.take_definitions(true));
         let differing = differing(&given, &all);
         for (name, mut schema) in given {
@@ -58,6 +78,12 @@ impl Schemas {
         refer(document, &differing);
         document["components"]["schemas"] = Value::Object(all);
     }
+}
+
+fn here(generator: &mut SchemaGenerator, make: impl FnOnce(&mut SchemaGenerator) -> Schema) -> Value {
+    let mut schema = make(generator);
+    generator.transforms_mut().for_each(|transform| transform.transform(&mut schema));
+    schema.to_value()
 }
 
 /// A field that may be left out, and has no other default than that, says so by not being required.

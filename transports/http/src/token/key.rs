@@ -258,3 +258,6 @@ fn algorithm(configured: KeyAlgorithm) -> Algorithm {
         KeyAlgorithm::EdDsa => Algorithm::EdDSA,
     }
 }
+
+#[cfg(test)]
+mod vectors;
