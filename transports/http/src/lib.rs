@@ -30,6 +30,7 @@ mod stats;
 mod ticket;
 pub mod tls;
 pub mod token;
+mod unread;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -63,6 +64,7 @@ pub use request::REQUEST_ID;
 pub use seats::Seat;
 use tidings_config::Settings;
 use token::{Tokens, Verified};
+use unread::Discards;
 
 /// The position an answer is true at, on every answer that has one.
 pub const POSITION: HeaderName = HeaderName::from_static("tidings-position");
@@ -90,6 +92,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
     pub connections: TaskTracker,
+    /// What becomes of bodies that nobody has read.
+    discards: Discards,
 }
 
 impl Context {
@@ -270,6 +274,7 @@ impl Transport for Http {
             leaving,
             shutdown: shutdown.clone(),
             connections: connections.clone(),
+            discards: Discards::new(connections.clone(), shutdown.clone()),
         };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let mut router = mounted.fold(router(context.clone()), Router::merge);

@@ -35,6 +35,7 @@ async fn publish(
     let (parts, body) = request.into_parts();
     let (media_type, headers) = (media_type(&parts.headers), parts.headers);
     if media_type == CLOUDEVENTS {
+        context.engine.check_batch(&identity, 0)?; // before anything of it is read
         let body = read_batch(body, &context).await?;
         return batch(&context, &identity, &body, |item| cloudevent(item.get().as_bytes())).await;
     }
@@ -64,6 +65,7 @@ async fn publish_batch(
     Caller(identity): Caller,
     request: Request,
 ) -> Result<Response, Problem> {
+    context.engine.check_batch(&identity, 0)?; // before anything of it is read
     let (parts, body) = request.into_parts();
     let key = key(&parts.headers)?;
     match media_type(&parts.headers).as_str() {
@@ -126,7 +128,6 @@ async fn batch(
     body: &[u8],
     mut parse: impl FnMut(&RawValue) -> Result<Publication, Problem>,
 ) -> Result<Response, Problem> {
-    context.engine.check_batch(identity, 0)?; // before even the list is looked at
     let items: Vec<&RawValue> = items(body)?;
     context.engine.check_batch(identity, items.len())?;
     context.limits.publish(identity, items.len()).await?;
