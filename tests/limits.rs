@@ -259,6 +259,55 @@ async fn what_is_thrown_away_is_read_slowly_and_not_for_ever() {
 }
 
 #[tokio::test]
+async fn limits_that_are_reloaded_count_from_then_on_and_send_nobody_away() {
+    let world = limited("requests = { count = 3, seconds = 3600 }\nconnections-per-user = 2").await;
+    let ada = person("ada");
+    let (mut first, second) = (world.connect(&ada).await, world.connect(&ada).await);
+    assert_eq!(first.hello["limits"]["commands"], 100);
+    world.get("/v1/counts", &ada).await;
+    let refused = world.request(Method::GET, "/v1/counts", &ada).send().await.unwrap();
+    assert_refused(refused, "too-many-requests", "limits.requests").await;
+
+    let limits = "[limits]\nrequests = { count = 1000, seconds = 5 }\nconnections-per-user = 1\n\
+                  commands = { count = 2, seconds = 3600 }\nmessage-bytes = 40_000";
+    std::fs::write(world.directory.path().join("tidings.toml"), limits).unwrap();
+    world.signal("HUP");
+    let raised = async {
+        while world.request(Method::GET, "/v1/counts", &ada).send().await.unwrap().status() != StatusCode::OK
+        {
+        }
+    };
+    in_time("the new limit of requests", raised).await;
+    let refused = world.request(Method::GET, "/v1/events", &ada).send().await.unwrap();
+    assert_refused(refused, "too-many-connections", "limits.connections-per-user").await;
+    for _ in 0..4 {
+        let answer = first.ask(json!({ "type": "counts" })).await;
+        assert!(answer["unread"].is_u64(), "what is open goes by what it was told: {answer}");
+    }
+    second.close().await;
+    first.close().await;
+    let again = async {
+        loop {
+            let mut device = world.open(&format!("/v1/ws?token={ada}")).await.unwrap();
+            let said = device.next().await.expect("a message");
+            if said["type"] == "hello" {
+                return (device, said);
+            }
+        }
+    };
+    let (mut device, hello) = in_time("a place", again).await;
+    assert_eq!((&hello["limits"]["commands"], &hello["limits"]["frameBytes"]), (&json!(2), &json!(40_000)));
+    for _ in 0..2 {
+        assert!(device.ask(json!({ "type": "counts" })).await["unread"].is_u64());
+    }
+    let refused = device.ask(json!({ "type": "counts" })).await;
+    assert_refusal(&refused["problem"], "too-many-requests", "limits.commands");
+    let large = json!({ "type": "note", "body": "x".repeat(50_000), "audience": { "users": ["ada"] } });
+    let (status, _) = world.send(Method::POST, "/v1/notifications", &service(), &large).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn sizes_are_those_that_are_set() {
     let world =
         limited("message-bytes = 32_768\nbatch-bytes = 65_536\nheader-bytes = 8_192\nheaders = 20").await;

@@ -24,7 +24,7 @@ use latency::{Latencies, p99};
 use serde_json::json;
 use server::{Server, median, token};
 use tidings_http::token::Grant;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::runtime::Runtime;
@@ -342,17 +342,22 @@ async fn frames(address: &str, token: &str, frame: &str, outcome: &Outcome) -> R
     Ok(())
 }
 
-/// A request after the other on one connection, each as soon as the one before it is answered.
+/// A request after the other on one connection, each as soon as the one before it is sent and answered, which may be before
+/// it is sent.
 async fn requests(address: &str, request: &[u8], outcome: &Outcome) -> Result<()> {
     let mut stream = stream(address, FROM).await?;
     loop {
-        stream.write_all(request).await?;
-        count(status(&mut stream).await?, outcome);
+        let (mut reading, mut writing) = stream.split();
+        let answered = async {
+            count(status(&mut reading).await?, outcome);
+            anyhow::Ok(())
+        };
+        tokio::try_join!(answered, async { Ok(writing.write_all(request).await?) })?;
     }
 }
 
 /// The status of an answer, which is small enough to come at once.
-async fn status(stream: &mut TcpStream) -> Result<u16> {
+async fn status(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16> {
     let mut buffer = [0; 4_096];
     let count = stream.read(&mut buffer).await?;
     let answer = std::str::from_utf8(&buffer[..count])?;

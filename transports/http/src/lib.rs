@@ -48,7 +48,6 @@ use futures_util::future::BoxFuture;
 use limits::Limits;
 use origin::Origins;
 use serde::Serialize;
-use tidings_config::{CorsSettings, LimitSettings};
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tls::Tls;
@@ -136,8 +135,6 @@ pub struct Http {
     leaving: CancellationToken,
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
-    limits: LimitSettings,
-    cors: CorsSettings,
     tls: Option<Tls>,
 }
 
@@ -161,8 +158,6 @@ impl Http {
             leaving,
             mounted,
             stall_patience: STALL_PATIENCE,
-            limits: LimitSettings::default(),
-            cors: CorsSettings::default(),
             tls: None,
         })
     }
@@ -174,20 +169,6 @@ impl Http {
         self
     }
 
-    /// Lets web pages of these origins use it, beside those of its own host.
-    #[must_use]
-    pub fn with_origins(mut self, cors: &CorsSettings) -> Self {
-        self.cors = cors.clone();
-        self
-    }
-
-    /// Lets so much come in, and for so long.
-    #[must_use]
-    pub fn with_limits(mut self, limits: &LimitSettings) -> Self {
-        self.limits = limits.clone();
-        self
-    }
-
     /// Gives up a connection of whatever kind that takes no byte of what is sent for so long.
     #[must_use]
     pub fn giving_up_after(mut self, patience: Duration) -> Self {
@@ -195,7 +176,7 @@ impl Http {
         self
     }
 
-    /// Goes by these settings, as they change.
+    /// Goes by these settings, as they change: how much may come in and for how long, and which web pages may use it.
     #[must_use]
     pub fn following(mut self, settings: watch::Receiver<Arc<Settings>>) -> Self {
         self.settings = settings;
@@ -250,26 +231,16 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self {
-            listener,
-            metrics_listener,
-            tokens,
-            settings,
-            leaving,
-            mounted,
-            stall_patience,
-            limits,
-            cors,
-            tls,
-        } = *self;
+        let Self { listener, metrics_listener, tokens, settings, leaving, mounted, stall_patience, tls } =
+            *self;
         let connections = TaskTracker::new();
-        let origins = Arc::new(Origins::new(&cors, tls.is_some()));
+        let origins = Arc::new(Origins::new(settings.clone(), tls.is_some()));
         let context = Context {
             engine,
             tokens,
-            limits: Limits::new(&limits),
+            limits: Limits::new(settings.clone()),
             origins: origins.clone(),
-            settings,
+            settings: settings.clone(),
             requests: Requests::default(),
             leaving,
             shutdown: shutdown.clone(),
@@ -278,9 +249,7 @@ impl Transport for Http {
         };
         let mounted = mounted.iter().map(|routes| routes.router(context.clone()));
         let mut router = mounted.fold(router(context.clone()), Router::merge);
-        if let Some(layer) = origins.layer() {
-            router = router.layer(layer);
-        }
+        router = router.layer(middleware::from_fn_with_state(origins, origin::told));
         let router = router.layer(middleware::from_fn_with_state(context.clone(), request::observed));
         let following = context.tokens.clone().follow_keys(shutdown.clone());
         async move {
@@ -291,13 +260,13 @@ impl Transport for Http {
                     connections: TaskTracker::new(),
                     shutdown: shutdown.clone(),
                     stall_patience,
-                    limits: limits.clone(),
+                    settings: settings.clone(),
                     tls: None,
                 };
                 connections.spawn(server.serve());
             }
             let server =
-                server::Server { listener, router, connections, shutdown, stall_patience, limits, tls };
+                server::Server { listener, router, connections, shutdown, stall_patience, settings, tls };
             tokio::join!(server.serve(), following);
             Ok(())
         }

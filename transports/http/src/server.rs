@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tidings_config::LimitSettings;
+use tidings_config::Settings;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,17 +33,18 @@ pub(crate) struct Server {
     pub(crate) connections: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     pub(crate) stall_patience: Duration,
-    pub(crate) limits: LimitSettings,
+    /// As they are now: a connection goes by those of its beginning.
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) tls: Option<Tls>,
 }
 
 impl Server {
     /// Serves until the shutdown, and then until the last connection has ended.
     pub(crate) async fn serve(self) {
-        let Self { listener, router, connections, shutdown, stall_patience, limits, tls } = self;
-        let doors = Doors::new(&limits);
+        let Self { listener, router, connections, shutdown, stall_patience, settings, tls } = self;
+        let doors = Doors::new();
         let conditions = Arc::new(Conditions {
-            limits,
+            settings: settings.clone(),
             stall_patience,
             tls: tls.as_ref().map(Tls::acceptor),
             connections: connections.clone(),
@@ -64,7 +66,8 @@ impl Server {
                     continue;
                 }
             };
-            match doors.enter(address.ip()) {
+            let entered = doors.enter(address.ip(), &settings.borrow().limits);
+            match entered {
                 Ok(seat) => {
                     connections.spawn(conditions.clone().serve(stream, seat, router.clone()));
                 }
