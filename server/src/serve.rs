@@ -165,6 +165,11 @@ impl Server {
         if !settings.delivery.progress {
             options.progress_every = None;
         }
+        let (told, starting) = watch::channel(None);
+        options.progress = Some(Arc::new(move |progress| {
+            told.send_replace(Some(progress));
+        }));
+        let http = http.answering_while_it_starts(starting);
         // A view that has to be built first takes its time; what is built then is begun anew the next time.
         let engine = tokio::select! {
             engine = Engine::start(options) => engine?,

@@ -33,7 +33,7 @@ async fn take_snapshot(
     State(context): State<Context>,
     Caller(identity): Caller,
 ) -> Result<Json<Value>, Problem> {
-    identity.require(Scope::Admin)?;
+    identity.require(Scope::Operator)?;
     let snapshot = context.engine.take_snapshot().await?;
     Ok(Json(json!({ "position": snapshot.at.position, "bytes": snapshot.bytes })))
 }
@@ -52,7 +52,7 @@ async fn rebuild(
     Caller(identity): Caller,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    identity.require(Scope::Admin)?;
+    identity.require(Scope::Operator)?;
     let source = source(params.take("from")?.unwrap_or_default())?;
     params.finish()?;
     let begun = Progress { doing: "rebuilding", done: 0, of: context.engine.log().head().0 };

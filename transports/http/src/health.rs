@@ -13,7 +13,7 @@ pub(crate) fn router() -> Router<Context> {
     Router::new().route("/health/live", get(live)).route("/health/ready", get(ready))
 }
 
-async fn live() -> Response {
+pub(crate) async fn live() -> Response {
     Json(json!({ "status": "live" })).into_response()
 }
 

@@ -26,6 +26,7 @@ pub mod rate;
 mod request;
 mod seats;
 mod server;
+mod starting;
 mod stats;
 mod ticket;
 pub mod tls;
@@ -53,7 +54,8 @@ use tidings_engine::{Engine, Identity, Position};
 use tls::Tls;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use metrics::Requests;
@@ -61,6 +63,7 @@ pub use opening::Wishes;
 use problem::Problem;
 pub use request::REQUEST_ID;
 pub use seats::Seat;
+pub use starting::Starting;
 use tidings_config::Settings;
 use token::{Tokens, Verified};
 use unread::Discards;
@@ -127,7 +130,7 @@ pub trait Routes: Send + 'static {
 
 /// The HTTP transport, on a socket that listens already.
 pub struct Http {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     /// An address where metrics are for everybody.
     metrics_listener: Option<TcpListener>,
     tokens: Arc<Tokens>,
@@ -136,6 +139,8 @@ pub struct Http {
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
     tls: Option<Tls>,
+    /// What answers until the engine is there: it ends when the guard is dropped.
+    starting: Option<(DropGuard, JoinHandle<()>)>,
 }
 
 /// How long a client may not take a single byte of what is sent, when nothing else is said.
@@ -147,7 +152,7 @@ impl Http {
     /// # Errors
     /// When the address cannot be used.
     pub async fn bind(address: SocketAddr, tokens: impl Into<Arc<Tokens>>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = Arc::new(TcpListener::bind(address).await?);
         let (tokens, mounted) = (tokens.into(), Vec::new());
         let (settings, leaving) = (watch::channel(Arc::default()).1, CancellationToken::new());
         Ok(Self {
@@ -159,6 +164,7 @@ impl Http {
             mounted,
             stall_patience: STALL_PATIENCE,
             tls: None,
+            starting: None,
         })
     }
 
@@ -180,6 +186,24 @@ impl Http {
     #[must_use]
     pub fn following(mut self, settings: watch::Receiver<Arc<Settings>>) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Answers from now on, and until it runs with an engine, that the engine starts and how far that has come. To be called when all
+    /// else is said.
+    #[must_use]
+    pub fn answering_while_it_starts(mut self, starting: Starting) -> Self {
+        let until = CancellationToken::new();
+        let server = server::Server {
+            listener: self.listener.clone(),
+            router: starting::router(starting),
+            connections: TaskTracker::new(),
+            shutdown: until.clone(),
+            stall_patience: self.stall_patience,
+            settings: self.settings.clone(),
+            tls: self.tls.as_ref().map(Tls::acceptor),
+        };
+        self.starting = Some((until.drop_guard(), tokio::spawn(server.serve())));
         self
     }
 
@@ -231,8 +255,17 @@ impl Transport for Http {
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self { listener, metrics_listener, tokens, settings, leaving, mounted, stall_patience, tls } =
-            *self;
+        let Self {
+            listener,
+            metrics_listener,
+            tokens,
+            settings,
+            leaving,
+            mounted,
+            stall_patience,
+            tls,
+            starting,
+        } = *self;
         let connections = TaskTracker::new();
         let origins = Arc::new(Origins::new(settings.clone(), tls.is_some()));
         let context = Context {
@@ -252,10 +285,19 @@ impl Transport for Http {
         router = router.layer(middleware::from_fn_with_state(origins, origin::told));
         let router = router.layer(middleware::from_fn_with_state(context.clone(), request::observed));
         let following = context.tokens.clone().follow_keys(shutdown.clone());
+        let starting = starting.map(|(until, answering)| {
+            drop(until);
+            answering
+        });
+        let started = async move {
+            if let Some(answering) = starting {
+                let _ = answering.await; // whoever is told so yet is told to the end
+            }
+        };
         async move {
             if let Some(listener) = metrics_listener {
                 let server = server::Server {
-                    listener,
+                    listener: Arc::new(listener),
                     router: metrics::open_router(context),
                     connections: TaskTracker::new(),
                     shutdown: shutdown.clone(),
@@ -265,9 +307,20 @@ impl Transport for Http {
                 };
                 connections.spawn(server.serve());
             }
-            let server =
-                server::Server { listener, router, connections, shutdown, stall_patience, settings, tls };
-            tokio::join!(server.serve(), following);
+            let acceptor = tls.as_ref().map(Tls::acceptor);
+            if let Some(tls) = tls {
+                connections.spawn(tls.follow(shutdown.clone()));
+            }
+            let server = server::Server {
+                listener,
+                router,
+                connections,
+                shutdown,
+                stall_patience,
+                settings,
+                tls: acceptor,
+            };
+            tokio::join!(server.serve(), following, started);
             Ok(())
         }
         .boxed()

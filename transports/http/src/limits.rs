@@ -16,8 +16,8 @@ use crate::seats::{Seat, Seats};
 /// its answers sends one request a second from there on.
 pub const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// A user of a tenant, or its services.
-type Who = (Tenant, Option<UserId>);
+/// A user of a tenant, a key of a service of its, or the services without one.
+type Who = (Tenant, Option<UserId>, Option<Arc<str>>);
 
 /// What is counted, and what the settings allow at this moment: a reload changes what is allowed, and not what is counted.
 pub struct Limits {
@@ -120,7 +120,7 @@ pub(crate) fn seconds(number: std::num::NonZeroU32) -> Duration {
 }
 
 fn who(identity: &Identity) -> Who {
-    (identity.tenant.clone(), identity.user.clone())
+    (identity.tenant.clone(), identity.user.clone(), identity.key.clone())
 }
 
 async fn held_back(taken: Result<(), Problem>) -> Result<(), Problem> {

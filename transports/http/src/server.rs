@@ -13,13 +13,12 @@ use axum::Router;
 use tidings_config::Settings;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use connection::Conditions;
 use doors::Doors;
-
-use crate::tls::Tls;
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,14 +27,14 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is served, and how.
 pub(crate) struct Server {
-    pub(crate) listener: TcpListener,
+    pub(crate) listener: Arc<TcpListener>,
     pub(crate) router: Router,
     pub(crate) connections: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     pub(crate) stall_patience: Duration,
     /// As they are now: a connection goes by those of its beginning.
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 impl Server {
@@ -46,13 +45,10 @@ impl Server {
         let conditions = Arc::new(Conditions {
             settings: settings.clone(),
             stall_patience,
-            tls: tls.as_ref().map(Tls::acceptor),
+            tls,
             connections: connections.clone(),
             shutdown: shutdown.clone(),
         });
-        if let Some(tls) = tls {
-            connections.spawn(tls.follow(shutdown.clone()));
-        }
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
