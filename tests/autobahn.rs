@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings_config::{LimitSettings, TokenSettings};
+use tidings_config::{LimitSettings, Settings, TokenSettings};
 use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options};
 use tidings_http::Http;
 use tidings_http::token::Tokens;
 use tidings_ws::echo::Echo;
 use tokio::process::Command;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::world::SECRET;
@@ -50,8 +51,9 @@ async fn echo() -> (String, DropGuard, tempfile::TempDir) {
     let tokens = Tokens::new(&TokenSettings::default(), SECRET.as_bytes()).unwrap();
     let message_bytes = NonZeroU32::new(MESSAGE_BYTES).unwrap();
     let limits = LimitSettings { message_bytes, ..LimitSettings::default() };
+    let (_, settings) = watch::channel(Arc::new(Settings { limits, ..Settings::default() }));
     let http = Http::bind("127.0.0.1:0".parse().unwrap(), Arc::new(tokens)).await.unwrap();
-    let http = http.with_limits(&limits).with(Echo("/"));
+    let http = http.following(settings).with(Echo("/"));
     let (address, shutdown) = (http.address().unwrap().to_string(), CancellationToken::new());
     tokio::spawn(Box::new(http).run(engine, shutdown.clone()));
     (address, shutdown.drop_guard(), directory)

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite;
 
-use crate::world::{World, in_time, person};
+use crate::world::{World, in_time, person, service};
 
 /// What a command says; it succeeds.
 async fn run(world: &World, arguments: &[&str]) -> String {
@@ -83,6 +83,31 @@ async fn a_key_is_made_and_revoked_while_the_server_runs() {
         !output.status.success()
             && String::from_utf8_lossy(&output.stderr).contains("there is no key nobody")
     );
+}
+
+#[tokio::test]
+async fn each_key_has_limits_of_its_own_and_an_operators_runs_the_server() {
+    let limits = "[limits]\nservice-requests = { count = 3, seconds = 3600 }\npublishes = { count = 2, seconds = 3600 }";
+    let mut world = World::with_configuration(limits).await;
+    let busy = make(&world, &["busy", "--scope", "publish", "--scope", "admin"]).await;
+    let quiet = make(&world, &["quiet", "--scope", "publish", "--scope", "admin"]).await;
+    let operator = make(&world, &["operator", "--scope", "operator"]).await;
+    assert!(world.stop().await.success());
+    world.resume().await; // it knows them at once
+    let audience = json!({ "users": ["ada"] });
+    for expected in [StatusCode::CREATED, StatusCode::CREATED, StatusCode::TOO_MANY_REQUESTS] {
+        assert_eq!(publishes(&world, &busy, audience.clone()).await, expected);
+    }
+    let presence = async |key: &str| world.send(Method::GET, "/v1/presence", key, &Value::Null).await.0;
+    assert_eq!(presence(&busy).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(publishes(&world, &quiet, audience).await, StatusCode::CREATED);
+    assert_eq!(presence(&quiet).await, StatusCode::OK);
+    assert_eq!(presence(&service()).await, StatusCode::OK, "nor do those with tokens share it");
+    let snapshot =
+        async |key: &str| world.send(Method::POST, "/v1/admin/snapshot", key, &Value::Null).await.0;
+    assert_eq!(snapshot(&quiet).await, StatusCode::FORBIDDEN);
+    assert_eq!(snapshot(&operator).await, StatusCode::OK);
+    assert_eq!(presence(&operator).await, StatusCode::FORBIDDEN, "it manages no application");
 }
 
 #[tokio::test]

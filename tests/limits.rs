@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tidings_http::token::Grant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::world::{Device, World, in_time, person, service, token};
@@ -91,14 +93,14 @@ async fn what_is_free_is_read_more_slowly_when_there_is_too_much_of_it() {
     let world = limited("commands = { count = 1, seconds = 1 }").await;
     let mut device = world.connect(&person("ada")).await;
     let begun = Instant::now();
-    for _ in 0..100 {
+    for _ in 0..20 {
         device.send_raw(Message::text(r#"{"type":"ping","id":1}"#)).await;
     }
-    for _ in 0..100 {
+    for _ in 0..20 {
         device.expect("answer").await;
     }
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(900), "fifty at once, and fifty a second: {took:?}");
+    assert!(took > Duration::from_millis(850), "ten at once, and ten a second: {took:?}");
 }
 
 #[tokio::test]
@@ -199,6 +201,110 @@ async fn a_user_has_so_many_live_connections() {
         }
     };
     in_time("seats that were given up", again).await;
+}
+
+/// A connection that has sent the head of a request with a body of so many bytes, and the answer to it.
+async fn head_of(world: &World, path: &str, token: &str, bytes: usize) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(world.address()).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = in_time("an answer", read_answer(&mut stream)).await;
+    (stream, answer)
+}
+
+/// An answer, which comes at once.
+async fn read_answer(stream: &mut TcpStream) -> String {
+    let mut buffer = vec![0; 16 << 10];
+    let count = stream.read(&mut buffer).await.unwrap();
+    String::from_utf8(buffer[..count].to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_read_is_answered_at_once_and_may_still_be_sent() {
+    let world = limited("batch-bytes = 1_048_576").await;
+    let stranger = "nobody's token";
+    for (what, path, token, bytes, status) in [
+        ("too large", "/v1/notifications/batch", service(), 10 << 20, 413),
+        ("too large for one", "/v1/notifications", service(), 10 << 20, 413),
+        ("by somebody who may not", "/v1/notifications/batch", person("ada"), 500_000, 403),
+        ("by a stranger", "/v1/notifications", stranger.to_owned(), 500_000, 401),
+        ("to nowhere", "/v1/nothing", service(), 500_000, 404),
+    ] {
+        let (mut stream, answer) = head_of(&world, path, &token, bytes).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{what}: {answer}");
+        in_time(what, stream.write_all(&vec![b'x'; bytes])).await.unwrap();
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let next = in_time(what, read_answer(&mut stream)).await;
+        assert!(next.starts_with("HTTP/1.1 200"), "the connection goes on after what is {what}: {next}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_thrown_away_is_read_slowly_and_not_for_ever() {
+    let world = limited("body-seconds = 3").await;
+    let begun = Instant::now();
+    let (mut stream, _) = head_of(&world, "/v1/notifications/batch", &service(), 30 << 20).await;
+    in_time("a body", stream.write_all(&vec![b'x'; 30 << 20])).await.unwrap();
+    stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    in_time("an answer", read_answer(&mut stream)).await;
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(800), "sixteen mebibytes at once, and as many a second: {took:?}");
+    // One that has no end.
+    let (mut stream, _) = head_of(&world, "/v1/notifications/batch", &service(), 1 << 40).await;
+    let endless = async { while stream.write_all(&[b'x'; 4_096]).await.is_ok() {} };
+    in_time("the end of the connection", endless).await;
+}
+
+#[tokio::test]
+async fn limits_that_are_reloaded_count_from_then_on_and_send_nobody_away() {
+    let world = limited("requests = { count = 3, seconds = 3600 }\nconnections-per-user = 2").await;
+    let ada = person("ada");
+    let (mut first, second) = (world.connect(&ada).await, world.connect(&ada).await);
+    assert_eq!(first.hello["limits"]["commands"], 100);
+    world.get("/v1/counts", &ada).await;
+    let refused = world.request(Method::GET, "/v1/counts", &ada).send().await.unwrap();
+    assert_refused(refused, "too-many-requests", "limits.requests").await;
+
+    let limits = "[limits]\nrequests = { count = 1000, seconds = 5 }\nconnections-per-user = 1\n\
+                  commands = { count = 2, seconds = 3600 }\nmessage-bytes = 40_000";
+    std::fs::write(world.directory.path().join("tidings.toml"), limits).unwrap();
+    world.signal("HUP");
+    let raised = async {
+        while world.request(Method::GET, "/v1/counts", &ada).send().await.unwrap().status() != StatusCode::OK
+        {
+        }
+    };
+    in_time("the new limit of requests", raised).await;
+    let refused = world.request(Method::GET, "/v1/events", &ada).send().await.unwrap();
+    assert_refused(refused, "too-many-connections", "limits.connections-per-user").await;
+    for _ in 0..4 {
+        let answer = first.ask(json!({ "type": "counts" })).await;
+        assert!(answer["unread"].is_u64(), "what is open goes by what it was told: {answer}");
+    }
+    second.close().await;
+    first.close().await;
+    let again = async {
+        loop {
+            let mut device = world.open(&format!("/v1/ws?token={ada}")).await.unwrap();
+            let said = device.next().await.expect("a message");
+            if said["type"] == "hello" {
+                return (device, said);
+            }
+        }
+    };
+    let (mut device, hello) = in_time("a place", again).await;
+    assert_eq!((&hello["limits"]["commands"], &hello["limits"]["frameBytes"]), (&json!(2), &json!(40_000)));
+    for _ in 0..2 {
+        assert!(device.ask(json!({ "type": "counts" })).await["unread"].is_u64());
+    }
+    let refused = device.ask(json!({ "type": "counts" })).await;
+    assert_refusal(&refused["problem"], "too-many-requests", "limits.commands");
+    let large = json!({ "type": "note", "body": "x".repeat(50_000), "audience": { "users": ["ada"] } });
+    let (status, _) = world.send(Method::POST, "/v1/notifications", &service(), &large).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]

@@ -93,6 +93,12 @@ async fn metrics_are_well_formed_and_move_as_they_should() {
     assert!(moved("tidings_commit_seconds_sum{}") > 0.0 && moved("tidings_mailbox_parcels_total{}") >= 3.0);
     assert_eq!(after["tidings_subscribers{state=live}"], 1.0);
     assert_eq!(after["tidings_view_lag_events{view=inbox}"], 0.0);
+    let caught_up =
+        async { while metrics(&world).await["tidings_view_lag_events{view=deliveries}"] > 0.0 {} };
+    in_time("the delivery view", caught_up).await;
+    let syncs = moved("tidings_sync_seconds_count{}");
+    assert!(syncs >= commits && moved("tidings_sync_seconds_sum{}") > 0.0, "{syncs}");
+    assert!(moved("tidings_sync_seconds_sum{}") <= moved("tidings_commit_seconds_sum{}"));
     assert!(after["tidings_log_head{}"] > before["tidings_log_head{}"]);
     assert!(after["process_cpu_seconds_total{}"] > 0.0 && after["process_resident_memory_bytes{}"] > 1e6);
     assert_eq!(after[&format!("tidings_build_info{{version={}}}", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -110,11 +116,94 @@ async fn metrics_are_for_those_whose_token_says_so_and_on_an_address_of_their_ow
     assert_eq!(status(&person("ada")).await, StatusCode::FORBIDDEN);
     let publisher = token(&Grant { scopes: vec!["publish".to_owned()], ..Grant::default() });
     assert_eq!(status(&publisher).await, StatusCode::FORBIDDEN);
-    assert_eq!(status(&service()).await, StatusCode::OK, "an administrator may");
+    let scoped = |scope: &str| token(&Grant { scopes: vec![scope.to_owned()], ..Grant::default() });
+    assert_eq!(status(&scoped("admin")).await, StatusCode::FORBIDDEN, "they are of the whole server");
+    assert_eq!(status(&scoped("operator")).await, StatusCode::OK);
     let open = world.http.get(format!("http://{free}/metrics")).send().await.unwrap();
     assert!(parsed(&open.text().await.unwrap()).contains_key("tidings_log_head{}"));
     let elsewhere = world.http.get(format!("http://{free}/v1/inbox")).send().await.unwrap();
     assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND, "there is nothing else");
+}
+
+#[tokio::test]
+async fn only_operators_do_what_concerns_the_whole_server_and_others_are_told_what_they_lack() {
+    let shops = "a secret of another shop, long enough for HS256";
+    let world = World::with_configuration(&format!(
+        "[[token.issuers]]\nname = 'shop'\nissuer = 'shop'\ntenant = 'shop'\nkeys = [{{ secret = '{shops}' }}]"
+    ))
+    .await;
+    let scoped = |scopes: &[&str]| {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        token(&Grant { scopes, ..Grant::default() })
+    };
+    let of_shop = tidings_config::TokenSettings { issuer: Some("shop".to_owned()), ..Default::default() };
+    let grant = Grant { scopes: vec!["operator".to_owned(), "admin".to_owned()], ..Grant::default() };
+    let of_shop =
+        tidings_http::token::mint(&of_shop, shops.as_bytes(), &grant, Duration::from_secs(60)).unwrap();
+    world.get("/v1/presence", &of_shop).await; // it manages its own
+    for path in ["/v1/admin/snapshot", "/v1/admin/rebuild"] {
+        for token in [&scoped(&["publish", "admin", "metrics"]), &of_shop, &person("ada")] {
+            let (status, problem) = world.send(Method::POST, path, token, &Value::Null).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("scope `operator`"), "{problem}");
+        }
+        let allowed = world.send(Method::POST, path, &scoped(&["operator"]), &Value::Null).await;
+        assert_eq!(allowed.0, StatusCode::OK, "{path}: {}", allowed.1);
+    }
+    for command in ["snapshot", "rebuild"] {
+        let said = async |token: Option<&str>| {
+            let mut arguments = vec![command, "--url"];
+            let url = world.url("");
+            arguments.push(&url);
+            arguments.extend(token.iter().flat_map(|token| ["--token", token]));
+            let output = in_time(command, world.command(&arguments).output()).await.unwrap();
+            (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let (succeeded, error) = said(Some(&scoped(&["admin"]))).await;
+        assert!(!succeeded && error.contains("scope `operator`"), "{command}: {error}");
+        let (succeeded, error) = said(None).await;
+        assert!(succeeded, "{command} beside the server: {error}");
+    }
+}
+
+#[tokio::test]
+async fn while_it_starts_it_lives_is_not_ready_and_says_when_to_come_back() {
+    let mut world = World::start().await;
+    assert!(world.stop().await.success());
+    // Somebody holds the log, so that the start waits.
+    let log = rusqlite::Connection::open(world.data().join("log.db")).unwrap();
+    log.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (free, mut command) = (free.to_string(), world.serve_on(free));
+    let ask = async |path: &str| {
+        let answered = async {
+            loop {
+                match world.http.get(format!("http://{free}{path}")).send().await {
+                    Ok(answer) => return answer,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        let answer = in_time(path, answered).await;
+        let retry_after = answer.headers().contains_key("retry-after");
+        (answer.status(), retry_after, answer.json::<Value>().await.unwrap())
+    };
+    let asked = async {
+        let live = ask("/health/live").await;
+        let ready = ask("/health/ready").await;
+        let other = ask("/v1/counts").await;
+        log.execute_batch("ROLLBACK").unwrap();
+        (live, ready, other)
+    };
+    let _server = command.spawn().unwrap();
+    let (live, ready, other) = asked.await;
+    assert_eq!(live, (StatusCode::OK, false, json!({ "status": "live" })));
+    assert_eq!(ready, (StatusCode::SERVICE_UNAVAILABLE, false, json!({ "status": "starting" })));
+    assert_eq!((other.0, other.1), (StatusCode::SERVICE_UNAVAILABLE, true));
+    assert_eq!(other.2["type"], "urn:tidings:problem:unavailable", "{}", other.2);
+    let served = async { while ask("/health/ready").await.0 != StatusCode::OK {} };
+    in_time("its being ready", served).await;
+    assert_eq!(ask("/v1/counts").await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

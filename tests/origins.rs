@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::world::{World, person};
+use crate::world::{World, in_time, person};
 
 const APP: &str = "https://app.example.org";
 
@@ -75,6 +75,24 @@ async fn pages_of_origins_that_are_named_may_use_it_and_no_others() {
         assert_eq!(text(&seen, "access-control-allow-origin"), None, "{origin}");
         assert_eq!(upgrade(&world, Some(origin)).await, StatusCode::FORBIDDEN, "{origin}");
     }
+}
+
+#[tokio::test]
+async fn origins_that_are_reloaded_count_from_then_on() {
+    let world = World::with_configuration("").await;
+    assert_eq!(upgrade(&world, Some(APP)).await, StatusCode::FORBIDDEN);
+    let reload = async |settings: &str, expected: StatusCode| {
+        std::fs::write(world.directory.path().join("tidings.toml"), settings).expect("a file");
+        world.signal("HUP");
+        let counts = async { while upgrade(&world, Some(APP)).await != expected {} };
+        in_time("what was reloaded", counts).await;
+    };
+    reload(&format!("[cors]\norigins = ['{APP}']"), StatusCode::SWITCHING_PROTOCOLS).await;
+    assert_eq!(text(&preflight(&world, APP).await.1, "access-control-allow-origin"), Some(APP));
+    assert_eq!(text(&headers_for(&world, APP).await, "access-control-allow-origin"), Some(APP));
+    reload("[cors]\norigins = ['https://other.example.org']", StatusCode::FORBIDDEN).await;
+    assert_eq!(text(&preflight(&world, APP).await.1, "access-control-allow-origin"), None);
+    assert_eq!(text(&headers_for(&world, APP).await, "access-control-allow-origin"), None);
 }
 
 #[tokio::test]

@@ -156,6 +156,44 @@ async fn a_renewed_certificate_is_shown_and_no_connection_is_cut_and_a_broken_on
     assert!(held.ask(json!({ "type": "ping" })).await["position"].is_u64(), "it was there all the time");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_files_are_shown_after_a_reload_and_then_followed() {
+    let (world, first) = started("").await;
+    let (mut held, _) = device(&world, &[&first], "ada").await;
+    let (directory, second, third) = (world.directory.path(), certificate(), certificate());
+    let elsewhere = directory.join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a directory");
+    let reload = |tls: &str| {
+        std::fs::write(directory.join("tidings.toml"), tls).expect("a file");
+        world.signal("HUP");
+    };
+    let named = format!(
+        "[tls]\ncertificate = '{0}/certificate.pem'\nkey = '{0}/key.pem'\n[cors]\norigins = ['*']",
+        elsewhere.display()
+    );
+    let all = [&first, &second, &third];
+    let shown = async |expected: &CertifiedKey<KeyPair>| {
+        while device(&world, &all, "bo").await.1 != *expected.cert.der() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    reload(&named); // there is nothing yet
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    in_time("what was there before", shown(&first)).await;
+    show(&elsewhere, &second.cert.pem(), &second.signing_key.serialize_pem());
+    reload(&named);
+    in_time("the other file", shown(&second)).await;
+    show(directory, &first.cert.pem(), &first.signing_key.serialize_pem());
+    show(&elsewhere, &third.cert.pem(), &third.signing_key.serialize_pem());
+    in_time("the other file as it was renewed", shown(&third)).await;
+    // That it does TLS at all does not change, and nothing else does with it.
+    reload("[limits]\ncommands = { count = 7, seconds = 5 }");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (unchanged, certificate) = device(&world, &all, "bo").await;
+    assert_eq!((&unchanged.hello["limits"]["commands"], &certificate), (&json!(100), third.cert.der()));
+    assert!(held.ask(json!({ "type": "ping" })).await["position"].is_u64(), "it was there all the time");
+}
+
 #[tokio::test]
 async fn a_certificate_that_cannot_be_used_is_said_at_the_start() {
     let (one, other) = (certificate(), certificate());

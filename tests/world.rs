@@ -94,9 +94,14 @@ impl World {
 
     /// The command that starts the server.
     pub fn serve(&self) -> Command {
+        self.serve_on(([127, 0, 0, 1], 0).into())
+    }
+
+    /// The same, listening on an address.
+    pub fn serve_on(&self, address: std::net::SocketAddr) -> Command {
         let mut command = Command::new(binary());
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", &address.to_string(), "--data-dir"])
             .arg(self.data())
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -309,7 +314,8 @@ pub fn token(grant: &Grant) -> String {
 
 /// A token of a service that may do everything.
 pub fn service() -> String {
-    token(&Grant { scopes: vec!["publish".to_owned(), "admin".to_owned()], ..Grant::default() })
+    let scopes = ["publish", "admin", "operator"].map(str::to_owned).to_vec();
+    token(&Grant { scopes, ..Grant::default() })
 }
 
 /// A token of a person who may join and watch topics.

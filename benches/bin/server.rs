@@ -36,12 +36,17 @@ fn binary() -> Result<PathBuf> {
 impl Server {
     /// Starts it on a data directory; it serves when this returns.
     pub async fn start(data: &Path) -> Result<Self> {
-        Self::with_configuration(data, "", None).await
+        Self::with_configuration(data, "", None, None).await
     }
 
     /// The same with limits of one's own.
     pub async fn with_limits(data: &Path, limits: &str) -> Result<Self> {
-        Self::with_configuration(data, &format!("[limits]\n{limits}"), None).await
+        Self::with_configuration(data, &format!("[limits]\n{limits}"), None, None).await
+    }
+
+    /// The same on one core, as `taskset` names it.
+    pub async fn with_limits_on_core(data: &Path, limits: &str, core: &str) -> Result<Self> {
+        Self::with_configuration(data, &format!("[limits]\n{limits}"), None, Some(core)).await
     }
 
     /// The same over TLS, with a certificate of its own.
@@ -53,14 +58,26 @@ impl Server {
         std::fs::write(&key, made.signing_key.serialize_pem())?;
         let tls = format!("[tls]\ncertificate = '{}'\nkey = '{}'\n", certificate.display(), key.display());
         let shown = Certificate::from_der(made.cert.der())?;
-        Self::with_configuration(data, &format!("{tls}[limits]\n{limits}"), Some(shown)).await
+        Self::with_configuration(data, &format!("{tls}[limits]\n{limits}"), Some(shown), None).await
     }
 
-    async fn with_configuration(data: &Path, toml: &str, certificate: Option<Certificate>) -> Result<Self> {
+    async fn with_configuration(
+        data: &Path,
+        toml: &str,
+        certificate: Option<Certificate>,
+        core: Option<&str>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(data)?;
         let configuration = data.join("tidings.toml");
         std::fs::write(&configuration, toml)?;
-        let mut command = Command::new(binary()?);
+        let mut command = match core {
+            Some(core) => {
+                let mut pinned = Command::new("taskset");
+                pinned.args(["-c", core]).arg(binary()?);
+                pinned
+            }
+            None => Command::new(binary()?),
+        };
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
         command.arg("--config").arg(configuration);
         command.env("TIDINGS_SECRET", SECRET).env("LOG_LEVEL", "warn");
@@ -103,6 +120,17 @@ impl Server {
             .await?;
         ensure!(answer.status().is_success(), "a publish was answered with {}", answer.status());
         Ok(())
+    }
+
+    /// What it has computed.
+    pub fn cpu(&self) -> Result<Duration> {
+        /// A hundredth of a second, whatever the kernel's own clock does (`USER_HZ`).
+        const TICK: Duration = Duration::from_millis(10);
+        let pid = self.process.id().context("it runs")?;
+        let line = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let (_, fields) = line.rsplit_once(')').context("a name")?; // the third field and on
+        let ticks = |number: usize| fields.split_whitespace().nth(number - 3).map(str::parse::<u32>);
+        Ok(TICK * (ticks(14).context("utime")?? + ticks(15).context("stime")??))
     }
 
     /// Bytes of memory that it has.

@@ -399,12 +399,12 @@ fn taken_in(section: &str) -> Vec<String> {
 fn a_reload_changes_what_is_marked_so_and_keeps_the_rest() {
     let before = try_load("[log]\nlevel = 'info'", &[], &[]).unwrap();
     let after =
-        try_load("listen = '127.0.0.1:9'\n[log]\nformat = 'json'\n[token]\nissuer = 'x'", &[], &[]).unwrap();
+        try_load("listen = '127.0.0.1:9'\nreserve-bytes = 1\n[log]\nformat = 'json'", &[], &[]).unwrap();
     let reloaded = before.reloaded(&after).unwrap();
     let keys =
         |changes: &[tidings_config::Change]| changes.iter().map(|one| one.key.clone()).collect::<Vec<_>>();
     assert_eq!(keys(&reloaded.changed), ["log.format"]);
-    assert_eq!(keys(&reloaded.kept), ["listen", "token.issuer"]);
+    assert_eq!(keys(&reloaded.kept), ["listen", "reserve-bytes"]);
     let settings = &reloaded.loaded.settings;
     assert_eq!(settings.listen, Settings::default().listen);
     assert_eq!(settings.log, after.settings.log);

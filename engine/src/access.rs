@@ -9,6 +9,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -28,6 +29,8 @@ pub struct Scopes {
     pub admin: bool,
     /// To read the server's metrics.
     pub metrics: bool,
+    /// To run the server, which is everybody's: to rebuild its views, to take snapshots.
+    pub operator: bool,
 }
 
 /// A permission that an action needs.
@@ -39,6 +42,8 @@ pub enum Scope {
     Admin,
     /// To read the server's metrics.
     Metrics,
+    /// To run the server.
+    Operator,
 }
 
 impl Scope {
@@ -49,6 +54,7 @@ impl Scope {
             Self::Publish => "publish",
             Self::Admin => "admin",
             Self::Metrics => "metrics",
+            Self::Operator => "operator",
         }
     }
 }
@@ -114,6 +120,8 @@ pub struct Identity {
     pub publish_to: Vec<ChannelPattern>,
     /// What else they may do.
     pub scopes: Scopes,
+    /// The id of the key that a service has shown; those who share a token share their limits.
+    pub key: Option<Arc<str>>,
     /// What else the token says: the claims that the operator's rules look at, each with its values.
     pub claims: BTreeMap<String, Vec<String>>,
     /// When the token was issued, in seconds since 1970.
@@ -133,7 +141,8 @@ impl Identity {
             session: None,
             channels: Vec::new(),
             publish_to: Vec::new(),
-            scopes: Scopes { publish: true, admin: true, metrics: true },
+            scopes: Scopes { publish: true, admin: true, metrics: true, operator: true },
+            key: None,
             claims: BTreeMap::new(),
             issued_at: None,
             expires_at: i64::MAX,
@@ -172,7 +181,8 @@ impl Identity {
         match scope {
             Scope::Publish => self.scopes.publish,
             Scope::Admin => self.scopes.admin,
-            Scope::Metrics => self.scopes.admin || self.scopes.metrics,
+            Scope::Metrics => self.scopes.operator || self.scopes.metrics,
+            Scope::Operator => self.scopes.operator,
         }
     }
 

@@ -186,7 +186,8 @@ impl Engine {
     #[must_use]
     pub fn progressed(&self) -> Progressed {
         let (folded, written) = (*self.projector().folded.borrow(), *self.projector().written.borrow());
-        Progressed { head: self.log().head().0, folded: folded.0, written: written.0 }
+        let delivered = self.delivery_view().reached().0;
+        Progressed { head: self.log().head().0, folded: folded.0, written: written.0, delivered }
     }
 
     /// What waits for those who are connected; looked up, so not for every delivery. `None` when it has stopped.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::epochs::Epochs;
 use crate::event::codec::DecodeError;
 use crate::event::{Event, Events, Fact, codec};
-use crate::metrics::Metrics;
+use crate::metrics::{Distribution, Metrics};
 use crate::names::Tenant;
 use crate::position::{Cursor, Position};
 use crate::request::{self, RequestId};
@@ -200,6 +200,12 @@ impl Log {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
+    }
+
+    /// How long it took to make appends durable, in seconds, if the store counts that.
+    #[must_use]
+    pub fn sync_seconds(&self) -> Option<Distribution> {
+        self.shared.store.sync_seconds()
     }
 
     /// The room there is for it.

@@ -65,6 +65,11 @@ pub struct Distribution {
 }
 
 impl Histogram {
+    /// Of how long the disk takes, in seconds.
+    pub(crate) fn of_disk() -> Self {
+        Self::new(DISK_SECONDS)
+    }
+
     fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::default()).collect();
         Self { bounds, counts, sum_micros: AtomicU64::default() }
@@ -262,6 +267,8 @@ pub struct Progressed {
     pub folded: u64,
     /// Up to here it is in the inbox view.
     pub written: u64,
+    /// Up to here the delivery view has it.
+    pub delivered: u64,
 }
 
 /// A lock whose holder panicked guards numbers that are still numbers.

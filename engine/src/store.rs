@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::epochs::Epochs;
 use crate::event::Entry;
+use crate::metrics::Distribution;
 use crate::names::{Channel, IdempotencyKey, Publisher, Tenant, UserId};
 use crate::position::{Cursor, Offset, Position};
 
@@ -79,6 +80,11 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn head(&self) -> BoxFuture<'_, Result<Head, StoreError>>;
+
+    /// How long it took to make appends durable, in seconds, if the store counts that.
+    fn sync_seconds(&self) -> Option<Distribution> {
+        None
+    }
 
     /// Where snapshots are kept: as durably as the log, and with its backups.
     fn snapshots(&self) -> &dyn SnapshotStore;

@@ -143,8 +143,8 @@ pub(crate) struct SnapshotArgs {
 pub(crate) struct MakeKeyArgs {
     /// What it is for, such as billing
     pub(crate) name: String,
-    /// What it may do: publish, admin, metrics; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin", "metrics"])]
+    /// What it may do: publish, admin, metrics, operator; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin", "metrics", "operator"])]
     pub(crate) scopes: Vec<String>,
     /// Publish only to channels like this, such as 'topic:*' or 'user:*'; may be repeated
     #[arg(long = "channel", value_name = "PATTERN")]
@@ -353,8 +353,8 @@ pub(crate) struct TokenArgs {
     /// A pattern of channels they may join and watch, such as 'topic:*'; may be repeated
     #[arg(long = "permit", value_name = "PATTERN")]
     pub(crate) channels: Vec<String>,
-    /// What else they may do: publish, admin, metrics; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin", "metrics"])]
+    /// What else they may do: publish, admin, metrics, operator; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["publish", "admin", "metrics", "operator"])]
     pub(crate) scopes: Vec<String>,
     /// Their login session
     #[arg(long)]

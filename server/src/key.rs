@@ -43,6 +43,7 @@ fn make(file: &KeyFile, args: MakeKeyArgs) -> anyhow::Result<()> {
         tenant: args.tenant.map(|tenant| tenant.parse()).transpose()?.unwrap_or_default(),
         publish: has("publish"),
         metrics: has("metrics"),
+        operator: has("operator"),
         admin: has("admin"),
         channels: channels.collect::<anyhow::Result<_>>()?,
         expires_at: args.expires_in.map(ends).transpose().context("--expires-in")?,
@@ -82,7 +83,7 @@ fn list(settings: &Settings, file: &KeyFile, as_json: bool) -> anyhow::Result<()
 }
 
 fn scopes(key: &KeyRecord) -> Vec<&'static str> {
-    [("publish", key.publish), ("admin", key.admin), ("metrics", key.metrics)]
+    [("publish", key.publish), ("admin", key.admin), ("metrics", key.metrics), ("operator", key.operator)]
         .into_iter()
         .filter(|(_, has)| *has)
         .map(|(name, _)| name)

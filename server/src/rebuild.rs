@@ -31,7 +31,7 @@ pub(crate) async fn run(settings: &Settings, args: RebuildArgs) -> anyhow::Resul
 
 /// It goes on serving meanwhile, and stops rebuilding when this is ended.
 async fn ask_server(settings: &Settings, args: &RebuildArgs, bar: &Bar) -> anyhow::Result<Position> {
-    let grant = Grant { scopes: vec!["admin".to_owned()], ..Grant::default() };
+    let grant = Grant { scopes: vec!["operator".to_owned()], ..Grant::default() };
     let client = Client::new(settings, &args.server, grant)?;
     let path = if args.from_snapshot { "/v1/admin/rebuild?from=snapshot" } else { "/v1/admin/rebuild" };
     let mut response = client.send(client.post(path, &json!({}))).await?;

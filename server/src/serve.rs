@@ -9,7 +9,7 @@ use tidings_config::{Loaded, Settings};
 use tidings_engine::store::StoreError;
 use tidings_engine::transport::Transport;
 use tidings_engine::{Engine, Options, StartError};
-use tidings_http::tls::Tls;
+use tidings_http::tls::{Certificate, Tls};
 use tidings_http::token::{Tokens, mint};
 use tidings_http::{Http, Routes};
 use tidings_sse::EventStreams;
@@ -34,6 +34,8 @@ pub(crate) struct Server {
     metrics_address: Option<SocketAddr>,
     engine: Engine,
     tokens: Arc<Tokens>,
+    /// What it shows, if it does TLS.
+    certificate: Option<Certificate>,
     /// As they are now.
     settings: watch::Sender<Arc<Settings>>,
     /// It is about to stop.
@@ -79,7 +81,9 @@ pub(crate) async fn run(flags: Flags, loaded: Loaded, args: &ServeArgs) -> anyho
     let reloader = Reloader::new(flags, loaded)
         .with(move |settings| Ok(Box::new(logging.prepare(&settings.log)?) as Commit))
         .with(reload_of_keys(server.tokens.clone()))
-        .with(reload_of_rules(server.tokens.clone(), server.engine.clone()));
+        .with(reload_of_rules(server.tokens.clone(), server.engine.clone()))
+        .with(reload_of_certificate(server.certificate.clone()))
+        .with(reload_of_open_files);
     server.until_told(Some(reloader)).await
 }
 
@@ -140,8 +144,8 @@ impl Server {
         let http =
             http.with_context(|| format!("cannot listen on {}; --listen names another", settings.listen))?;
         let http = http.giving_up_after(Duration::from_secs(settings.stall_seconds.get().into()));
-        let http = http.with_limits(&settings.limits).with_origins(&settings.cors);
         let tls = settings.tls.files().map(|(certificate, key)| Tls::load(certificate, key)).transpose()?;
+        let certificate = tls.as_ref().map(Tls::certificate);
         let http = http.with_tls(tls);
         open_files::allow_for(settings.limits.connections);
         let mut http = http.following(now.subscribe()).leaving(leaving.clone());
@@ -161,6 +165,11 @@ impl Server {
         if !settings.delivery.progress {
             options.progress_every = None;
         }
+        let (told, starting) = watch::channel(None);
+        options.progress = Some(Arc::new(move |progress| {
+            told.send_replace(Some(progress));
+        }));
+        let http = http.answering_while_it_starts(starting);
         // A view that has to be built first takes its time; what is built then is begun anew the next time.
         let engine = tokio::select! {
             engine = Engine::start(options) => engine?,
@@ -181,6 +190,7 @@ impl Server {
             engine,
             settings: now,
             tokens,
+            certificate,
             leaving,
             shutdown,
             transports,
@@ -276,6 +286,24 @@ fn reload_of_rules(
             tokio::spawn(async move { engine.govern(rules).await });
         }))
     }
+}
+
+/// The files of the certificate, which are looked at beside, too, as long as they are the same.
+fn reload_of_certificate(
+    certificate: Option<Certificate>,
+) -> impl Fn(&Settings) -> anyhow::Result<Commit> + Send + Sync {
+    move |settings| match (&certificate, settings.tls.files()) {
+        (None, None) => Ok(Box::new(|| {})),
+        (Some(shown), Some((certificate, key))) => Ok(Box::new(shown.prepare(certificate, key)?)),
+        (None, Some(_)) => bail!("tls.certificate: that the server does TLS takes a restart"),
+        (Some(_), None) => bail!("tls.certificate: that the server does no TLS any more takes a restart"),
+    }
+}
+
+/// As many open files as there may be connections.
+fn reload_of_open_files(settings: &Settings) -> anyhow::Result<Commit> {
+    let connections = settings.limits.connections;
+    Ok(Box::new(move || open_files::allow_for(connections)))
 }
 
 /// Tokens for the page, made with the server's own secret.

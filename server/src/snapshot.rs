@@ -21,7 +21,7 @@ pub(crate) async fn run(settings: &Settings, args: SnapshotArgs) -> anyhow::Resu
 }
 
 async fn ask_server(settings: &Settings, args: &SnapshotArgs) -> anyhow::Result<(u64, u64)> {
-    let grant = Grant { scopes: vec!["admin".to_owned()], ..Grant::default() };
+    let grant = Grant { scopes: vec!["operator".to_owned()], ..Grant::default() };
     let client = Client::new(settings, &args.server, grant)?;
     let taken: Value = client.send(client.post("/v1/admin/snapshot", &json!({}))).await?.json().await?;
     let number =

@@ -236,7 +236,7 @@ mod tests {
             let named = claims.into_iter().enumerate().map(|(number, values)| (format!("c{number}"), values));
             identity.claims = named.collect::<BTreeMap<_, _>>();
             identity.roles = roles.into_iter().map(|role| Role::new(role).unwrap()).collect();
-            identity.scopes = crate::access::Scopes { publish, admin, metrics: false };
+            identity.scopes = crate::access::Scopes { publish, admin, ..Default::default() };
             identity
         });
         (prop::collection::vec(rule(), 0..4), identity, "[ab]{1,6}")
@@ -265,7 +265,7 @@ mod tests {
                         Who::Role(role) => identity.roles.iter().any(|own| own == role),
                         Who::Scope(Scope::Publish) => identity.scopes.publish,
                         Who::Scope(Scope::Admin) => identity.scopes.admin,
-                        Who::Scope(Scope::Metrics) => false, // there is no word for it in a rule
+                        Who::Scope(Scope::Metrics | Scope::Operator) => false, // there is no word for it in a rule
                     });
                     allow.contains(&action) && is_meant && is_of(pieces, &name, &identity)
                 });

@@ -3,6 +3,8 @@
 //! Off the way of deliveries: it looks at the log a few times a second, and at once when it is asked. Built anew, while
 //! everything else is served, when it is missing, damaged, of another version or of another log.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,8 +39,11 @@ const COMMIT_EVERY: Duration = Duration::from_secs(5);
 const EVENTS_PER_COMMIT: u64 = 20_000;
 /// How long a view has to hold for its damage to be the first.
 const DAMAGED_ONCE: Duration = Duration::from_secs(60);
-/// How long to wait before the view is opened again after its disk or its database refused.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How long to wait before the view is opened again after it failed: at first, and at most, each time twice as long.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(60);
+/// How long it has to hold for the next failure to be a first one again.
+const HELD: Duration = Duration::from_secs(120);
 
 /// Why the view stopped. What it has is derived, so nothing is lost.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,8 @@ enum Failure {
     Thread(std::io::Error),
     #[error("its thread is gone")]
     Gone,
+    #[error("its thread panicked: {0}")]
+    Panicked(String),
     #[error(transparent)]
     InUse(ViewError),
     #[error(transparent)]
@@ -120,6 +127,11 @@ impl DeliveryView {
         Ok(answer.await.map_err(|_| Failure::Gone)??)
     }
 
+    /// How far it has come, as far as it has said so.
+    pub(crate) fn reached(&self) -> Position {
+        *self.reached.borrow()
+    }
+
     /// Asks the view, once it has everything that is in the log now.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
@@ -156,8 +168,9 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(mut self) {
-        let (mut anew, mut damaged_at) = (false, None);
+        let (mut anew, mut damaged_at, mut pause) = (false, None, RETRY_FIRST);
         loop {
+            let began = Instant::now();
             let (keeper, ended) = match self.run(anew).await {
                 Ok(ended) => ended,
                 Err(error) => {
@@ -187,11 +200,15 @@ impl Keeper {
             }
             // What was to be removed still is.
             anew &= matches!(error, Failure::InUse(_) | Failure::File(..) | Failure::Database(_));
-            tracing::error!(%error, "the delivery view failed and is opened again");
+            if began.elapsed() > HELD {
+                pause = RETRY_FIRST;
+            }
+            tracing::error!(%error, after = ?pause, "the delivery view failed and is opened again");
             tokio::select! {
                 () = self.closing.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
+                () = tokio::time::sleep(pause) => {}
             }
+            pause = (2 * pause).min(RETRY_MOST);
         }
     }
 
@@ -213,7 +230,11 @@ impl Keeper {
             let mut keeper = self;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             let ended = match runtime {
-                Ok(runtime) => runtime.block_on(keeper.follow(connection)),
+                Ok(runtime) => {
+                    // What was begun is rolled back with the connection, and what it has begins at its checkpoint again.
+                    let following = AssertUnwindSafe(|| runtime.block_on(keeper.follow(connection)));
+                    catch_unwind(following).unwrap_or_else(|panic| Err(Failure::Panicked(said(&*panic))))
+                }
                 Err(error) => Err(Failure::Thread(error)),
             };
             (keeper, ended)
@@ -290,6 +311,12 @@ impl Keeper {
         commit(connection, &mut state, &mut committed_at)?;
         Ok(ended)
     }
+}
+
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "nothing".to_owned())
 }
 
 /// Folds the next events.
@@ -388,4 +415,29 @@ fn prepare(connection: &Connection, epochs: &Epochs, head: Position) -> rusqlite
 fn is_no_database(error: &sqlx::Error) -> bool {
     // SQLITE_NOTADB and SQLITE_CORRUPT.
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "26" || code == "11")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::names::Tenant;
+    use crate::{Draft, Engine, Identity, Options};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_view_that_panics_goes_on_from_its_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::start(Options::new(directory.path())).await.unwrap();
+        let service = Identity::service(Tenant::default());
+        let draft = r#"{ "type": "note", "audience": { "users": ["ada"] } }"#;
+        for _ in 0..2 {
+            let draft: Draft = serde_json::from_str(draft).unwrap();
+            let receipt = engine.publish(&service, draft.into()).await.unwrap();
+            let lost = engine.delivery_view().ask::<()>(|_| panic!("on purpose")).await;
+            assert!(matches!(lost, Err(Error::Internal)), "{lost:?}");
+            let reached = engine.delivery_view().ask(|state| Ok(state.position)).await.unwrap();
+            assert!(reached >= receipt.position, "{reached}");
+        }
+        engine.shutdown().await;
+    }
 }

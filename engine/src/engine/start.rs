@@ -23,6 +23,7 @@ use crate::log::{Append, Appended, Log, LogError};
 use crate::names::Tenant;
 use crate::plugin::Plugin;
 use crate::position::Position;
+use crate::progress::Progress;
 use crate::projector::{Kept, Projector};
 use crate::space::{Space, drop_ballast};
 use crate::store::sqlite::SqliteStore;
@@ -57,7 +58,12 @@ pub struct Options {
     pub progress_every: Option<Duration>,
     /// Who may do what with which channels, beside what tokens say.
     pub rules: Rules,
+    /// Told how far the start has come while a view is built. Called often: it must not wait.
+    pub progress: Option<Tell>,
 }
+
+/// Takes progress.
+type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
 
 impl Options {
     /// An engine with everything in one directory.
@@ -73,6 +79,7 @@ impl Options {
             snapshot_events: limits::SNAPSHOT_EVENTS,
             progress_every: Some(PROGRESS_EVERY),
             rules: Rules::default(),
+            progress: None,
         }
     }
 }
@@ -134,7 +141,8 @@ impl Engine {
 
         let run = record_start(&log).await?;
         let kept = Kept { people: options.people_kept, recent: options.recent_kept };
-        let (projector, projecting) = project(&options.data, &log, kept, &closing_projector).await?;
+        let (projector, projecting) =
+            project(&options.data, &log, kept, &closing_projector, options.progress).await?;
         let failure = watch::Sender::new(None);
         let projector_task = TaskTracker::new();
         projector_task.spawn(watch_over(options.data.clone(), log.clone(), projecting, failure.clone()));
@@ -215,12 +223,13 @@ async fn project(
     log: &Log,
     kept: Kept,
     closing: &CancellationToken,
+    tell: Option<Tell>,
 ) -> Result<(Projector, Projecting), StartError> {
-    ensure_view(data, log, None, report_progress(log.head())).await?;
+    ensure_view(data, log, None, report_progress(log.head(), tell.clone())).await?;
     match follow(data, log, kept, closing.clone()).await {
         Err(error) if error.is_damage() => {
             tracing::warn!(%error, "the inbox view is damaged");
-            ensure_view(data, log, Some(Source::FirstEvent), report_progress(log.head())).await?;
+            ensure_view(data, log, Some(Source::FirstEvent), report_progress(log.head(), tell)).await?;
             Ok(follow(data, log, kept, closing.clone()).await?)
         }
         started => Ok(started?),
@@ -252,10 +261,13 @@ pub(crate) fn lock_directory(data: &Path) -> Result<FileLock, StartError> {
     lock.ok_or_else(|| StartError::InUse { path: data.to_owned() })
 }
 
-/// Says every few seconds how far a rebuild has come.
-fn report_progress(head: Position) -> impl FnMut(Position) + Send + 'static {
+/// Says every few seconds how far a rebuild has come, and tells whoever wants to know each step.
+fn report_progress(head: Position, tell: Option<Tell>) -> impl FnMut(Position) + Send + 'static {
     let mut said = std::time::Instant::now();
     move |position| {
+        if let Some(tell) = &tell {
+            tell(Progress { doing: "rebuilding the inbox view", done: position.0, of: head.0 });
+        }
         if said.elapsed().as_secs() >= 2 {
             said = std::time::Instant::now();
             tracing::info!(%position, %head, "rebuilding the inbox view");

@@ -10,7 +10,7 @@ mod snapshots;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::epochs::Epochs;
 use crate::event::Entry;
+use crate::metrics::{Distribution, Histogram};
 use crate::names::Tenant;
 use crate::position::{Epoch, Offset, Position, StreamId};
 use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
@@ -54,6 +55,8 @@ pub struct SqliteStore {
     readers: Database,
     /// When no more old keys were found.
     forgot_at: Arc<AtomicI64>,
+    /// How long commits of appends took: writing the WAL, its fsync, and now and then folding it into the file.
+    sync_seconds: Arc<Histogram>,
 }
 
 impl SqliteStore {
@@ -69,7 +72,7 @@ impl SqliteStore {
         let writer = Database::open("tidings-log", &options, 1).await?;
         writer.call(prepare).await??;
         let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
-        Ok(Self { writer: Some(writer), readers, forgot_at: Arc::default() })
+        Ok(Self::of(Some(writer), readers))
     }
 
     /// Opens a log that is there, to read it: another process may go on appending. Its tables have to be of this version.
@@ -79,7 +82,11 @@ impl SqliteStore {
     pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
         let readers = Database::open("tidings-log-read", &reading(path), READERS).await?;
         readers.call(require_this_version).await??;
-        Ok(Self { writer: None, readers, forgot_at: Arc::default() })
+        Ok(Self::of(None, readers))
+    }
+
+    fn of(writer: Option<Database>, readers: Database) -> Self {
+        Self { writer, readers, forgot_at: Arc::default(), sync_seconds: Arc::new(Histogram::of_disk()) }
     }
 
     /// Runs a transaction on the connection that writes.
@@ -141,8 +148,9 @@ impl EventStore for SqliteStore {
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>> {
         async move {
             let (forget_before, forgot_at) = (self.forget_before(), self.forgot_at.clone());
+            let sync_seconds = self.sync_seconds.clone();
             self.write(move |connection| {
-                let (outcomes, forgotten) = append(connection, &items, forget_before)?;
+                let (outcomes, forgotten) = append(connection, &items, forget_before, &sync_seconds)?;
                 if forgotten < FORGET_AT_ONCE && forget_before.is_some() {
                     forgot_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
                 }
@@ -230,6 +238,10 @@ impl EventStore for SqliteStore {
         .boxed()
     }
 
+    fn sync_seconds(&self) -> Option<Distribution> {
+        Some(self.sync_seconds.distribution())
+    }
+
     fn snapshots(&self) -> &dyn SnapshotStore {
         self
     }
@@ -275,6 +287,7 @@ fn append(
     connection: &Connection,
     items: &[AppendItem],
     forget_before: Option<i64>,
+    sync_seconds: &Histogram,
 ) -> Result<(Vec<AppendOutcome>, usize), StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut head: i64 =
@@ -289,7 +302,9 @@ fn append(
         let mut forget = transaction.prepare_cached(include_str!("sqlite/forget_keys.sql"))?;
         forgotten = forget.execute(params![before, FORGET_AT_ONCE as i64])?;
     }
+    let begun = Instant::now();
     commit(transaction)?; // fsync before anybody is answered: promise 1
+    sync_seconds.observe(begun.elapsed().as_secs_f64(), 1);
     Ok((outcomes, forgotten))
 }
 
@@ -526,7 +541,7 @@ mod tests {
                     "INSERT INTO idempotency_keys VALUES (101, 't', 'p', 'old', x'00', 1000);
                      INSERT INTO idempotency_keys VALUES (102, 't', 'p', 'new', x'00', 5000);",
                 )?;
-                append(connection, &[], Some(now))?;
+                append(connection, &[], Some(now), &Histogram::of_disk())?;
                 let mut statement = connection.prepare("SELECT key FROM idempotency_keys")?;
                 let keys =
                     statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;

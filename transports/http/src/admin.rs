@@ -35,7 +35,7 @@ pub(crate) fn api() -> Api {
                 .post("/v1/admin/rebuild", "rebuild", "Rebuild the views while they are served")
                 .says("Goes on as long as the caller listens: a line `{ \"doing\", \"position\", \"head\" }` now and then, at the \
                        end `{ \"rebuilt\": position }` or `{ \"problem\" }`.")
-                .needs("admin")
+                .needs("operator")
                 .query_like("from", from, "What from: all of the log, or the newest snapshot.")
                 .answers_json::<Rebuilt>(StatusCode::OK, "It was done at once; or lines, until it is.")
                 .or_lines()
@@ -47,7 +47,7 @@ pub(crate) fn api() -> Api {
             Section::Operating
                 .post("/v1/admin/snapshot", "takeSnapshot", "Take a snapshot")
                 .says("Given up when the caller hangs up.")
-                .needs("admin")
+                .needs("operator")
                 .answers_json::<Snapshot>(StatusCode::OK, "It is complete.")
                 .writes(),
             take_snapshot,
@@ -74,7 +74,7 @@ async fn take_snapshot(
     State(context): State<Context>,
     Caller(identity): Caller,
 ) -> Result<Json<Snapshot>, Problem> {
-    identity.require(Scope::Admin)?;
+    identity.require(Scope::Operator)?;
     let snapshot = context.engine.take_snapshot().await?;
     Ok(Json(Snapshot { position: snapshot.at.position, bytes: snapshot.bytes }))
 }
@@ -93,7 +93,7 @@ async fn rebuild(
     Caller(identity): Caller,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    identity.require(Scope::Admin)?;
+    identity.require(Scope::Operator)?;
     let source = source(params.take::<String>("from")?.as_deref())?;
     params.finish()?;
     let begun = Progress { doing: "rebuilding", done: 0, of: context.engine.log().head().0 };

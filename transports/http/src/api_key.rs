@@ -39,6 +39,8 @@ pub struct KeyGrant {
     pub admin: bool,
     /// Whether it may read the server's metrics.
     pub metrics: bool,
+    /// Whether it may run the server.
+    pub operator: bool,
     /// The channels it may publish to; without any, to all. `user:ID` is a user.
     pub channels: Vec<ChannelPattern>,
     /// When it ends.
@@ -64,6 +66,9 @@ pub struct KeyRecord {
     /// Whether it may read the server's metrics.
     #[serde(default)]
     pub metrics: bool,
+    /// Whether it may run the server.
+    #[serde(default)]
+    pub operator: bool,
     /// The channels it may publish to; without any, to all.
     pub channels: Vec<ChannelPattern>,
     /// When it was made.
@@ -82,7 +87,7 @@ impl KeyRecord {
         rand::fill(&mut secret)?;
         let (id, secret) = (hex(&id), hex(&secret));
         let key = format!("{PREFIX}{id}_{secret}");
-        let KeyGrant { name, tenant, publish, admin, metrics, channels, expires_at } = grant;
+        let KeyGrant { name, tenant, publish, admin, metrics, operator, channels, expires_at } = grant;
         let (hash, created_at) = (hash(&secret), now());
         let record = Self {
             id,
@@ -92,6 +97,7 @@ impl KeyRecord {
             publish,
             admin,
             metrics,
+            operator,
             channels,
             created_at,
             expires_at,
@@ -110,8 +116,13 @@ impl KeyRecord {
     fn identity(&self) -> Identity {
         let is_narrow = !self.channels.is_empty();
         let mut identity = Identity::service(self.tenant.clone());
-        identity.scopes =
-            Scopes { publish: self.publish && !is_narrow, admin: self.admin, metrics: self.metrics };
+        identity.key = Some(self.id.as_str().into());
+        identity.scopes = Scopes {
+            publish: self.publish && !is_narrow,
+            admin: self.admin,
+            metrics: self.metrics,
+            operator: self.operator,
+        };
         identity.publish_to = if self.publish { self.channels.clone() } else { Vec::new() };
         identity.expires_at = self.expires_at.map_or(i64::MAX, Timestamp::as_second);
         identity

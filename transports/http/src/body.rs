@@ -1,6 +1,6 @@
 //! Bodies of requests: their size, their content type, and JSON into types.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -38,6 +38,10 @@ pub(crate) async fn read_batch(body: Body, context: &Context) -> Result<Bytes, P
 }
 
 async fn read(body: Body, context: &Context, most: usize) -> Result<Bytes, Problem> {
+    // What says that it is too large is not read first; `unread.rs` has it then.
+    if body.size_hint().lower() > most as u64 {
+        return Err(Problem::too_large(most));
+    }
     let patience = context.limits.body_patience();
     let whole = tokio::time::timeout(patience, axum::body::to_bytes(body, most));
     let bytes = whole.await.map_err(|_| Problem::timeout(patience))?;

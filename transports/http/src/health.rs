@@ -46,7 +46,7 @@ struct Ready {
     position: Position,
 }
 
-async fn live() -> Response {
+pub(crate) async fn live() -> Response {
     Json(Live { status: "live" }).into_response()
 }
 

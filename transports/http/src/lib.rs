@@ -29,10 +29,12 @@ pub mod rate;
 mod request;
 mod seats;
 mod server;
+mod starting;
 mod stats;
 mod ticket;
 pub mod tls;
 pub mod token;
+mod unread;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -51,13 +53,13 @@ use limits::Limits;
 use openapi::Document;
 use origin::Origins;
 use serde::Serialize;
-use tidings_config::{CorsSettings, LimitSettings};
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tls::Tls;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use api::Api;
@@ -66,8 +68,10 @@ pub use opening::Wishes;
 use problem::Problem;
 pub use request::REQUEST_ID;
 pub use seats::Seat;
+pub use starting::Starting;
 use tidings_config::Settings;
 use token::{Tokens, Verified};
+use unread::Discards;
 
 /// The position an answer is true at, on every answer that has one.
 pub const POSITION: HeaderName = HeaderName::from_static("tidings-position");
@@ -99,6 +103,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Connections that are waited for at the end: one that outlives its request is spawned or tracked here.
     pub connections: TaskTracker,
+    /// What becomes of bodies that nobody has read.
+    discards: Discards,
 }
 
 impl Context {
@@ -148,7 +154,7 @@ impl Routes for Box<dyn Routes> {
 
 /// The HTTP transport, on a socket that listens already.
 pub struct Http {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     /// An address where metrics are for everybody.
     metrics_listener: Option<TcpListener>,
     tokens: Arc<Tokens>,
@@ -156,9 +162,9 @@ pub struct Http {
     leaving: CancellationToken,
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
-    limits: LimitSettings,
-    cors: CorsSettings,
     tls: Option<Tls>,
+    /// What answers until the engine is there: it ends when the guard is dropped.
+    starting: Option<(DropGuard, JoinHandle<()>)>,
 }
 
 /// How long a client may not take a single byte of what is sent, when nothing else is said.
@@ -170,7 +176,7 @@ impl Http {
     /// # Errors
     /// When the address cannot be used.
     pub async fn bind(address: SocketAddr, tokens: impl Into<Arc<Tokens>>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = Arc::new(TcpListener::bind(address).await?);
         let (tokens, mounted) = (tokens.into(), Vec::new());
         let (settings, leaving) = (watch::channel(Arc::default()).1, CancellationToken::new());
         Ok(Self {
@@ -181,9 +187,8 @@ impl Http {
             leaving,
             mounted,
             stall_patience: STALL_PATIENCE,
-            limits: LimitSettings::default(),
-            cors: CorsSettings::default(),
             tls: None,
+            starting: None,
         })
     }
 
@@ -194,20 +199,6 @@ impl Http {
         self
     }
 
-    /// Lets web pages of these origins use it, beside those of its own host.
-    #[must_use]
-    pub fn with_origins(mut self, cors: &CorsSettings) -> Self {
-        self.cors = cors.clone();
-        self
-    }
-
-    /// Lets so much come in, and for so long.
-    #[must_use]
-    pub fn with_limits(mut self, limits: &LimitSettings) -> Self {
-        self.limits = limits.clone();
-        self
-    }
-
     /// Gives up a connection of whatever kind that takes no byte of what is sent for so long.
     #[must_use]
     pub fn giving_up_after(mut self, patience: Duration) -> Self {
@@ -215,10 +206,28 @@ impl Http {
         self
     }
 
-    /// Goes by these settings, as they change.
+    /// Goes by these settings, as they change: how much may come in and for how long, and which web pages may use it.
     #[must_use]
     pub fn following(mut self, settings: watch::Receiver<Arc<Settings>>) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Answers from now on, and until it runs with an engine, that the engine starts and how far that has come. To be called when all
+    /// else is said.
+    #[must_use]
+    pub fn answering_while_it_starts(mut self, starting: Starting) -> Self {
+        let until = CancellationToken::new();
+        let server = server::Server {
+            listener: self.listener.clone(),
+            router: starting::router(starting),
+            connections: TaskTracker::new(),
+            shutdown: until.clone(),
+            stall_patience: self.stall_patience,
+            settings: self.settings.clone(),
+            tls: self.tls.as_ref().map(Tls::acceptor),
+        };
+        self.starting = Some((until.drop_guard(), tokio::spawn(server.serve())));
         self
     }
 
@@ -278,48 +287,65 @@ impl Transport for Http {
             leaving,
             mounted,
             stall_patience,
-            limits,
-            cors,
             tls,
+            starting,
         } = *self;
         let connections = TaskTracker::new();
-        let origins = Arc::new(Origins::new(&cors, tls.is_some()));
+        let origins = Arc::new(Origins::new(settings.clone(), tls.is_some()));
         let api = all(&mounted);
         let context = Context {
             engine,
             document: Arc::new(Document::of_api(&api)),
             asyncapi: Arc::new(asyncapi::Document::of(&mounted)),
             tokens,
-            limits: Limits::new(&limits),
+            limits: Limits::new(settings.clone()),
             origins: origins.clone(),
-            settings,
+            settings: settings.clone(),
             requests: Requests::default(),
             leaving,
             shutdown: shutdown.clone(),
             connections: connections.clone(),
+            discards: Discards::new(connections.clone(), shutdown.clone()),
         };
-        let mut router = router(api, &context);
-        if let Some(layer) = origins.layer() {
-            router = router.layer(layer);
-        }
+        let router = router(api, &context).layer(middleware::from_fn_with_state(origins, origin::told));
         let router = router.layer(middleware::from_fn_with_state(context.clone(), request::observed));
         let following = context.tokens.clone().follow_keys(shutdown.clone());
+        let starting = starting.map(|(until, answering)| {
+            drop(until);
+            answering
+        });
+        let started = async move {
+            if let Some(answering) = starting {
+                let _ = answering.await; // whoever is told so yet is told to the end
+            }
+        };
         async move {
             if let Some(listener) = metrics_listener {
                 let server = server::Server {
-                    listener,
+                    listener: Arc::new(listener),
                     router: metrics::open_router(context),
                     connections: TaskTracker::new(),
                     shutdown: shutdown.clone(),
                     stall_patience,
-                    limits: limits.clone(),
+                    settings: settings.clone(),
                     tls: None,
                 };
                 connections.spawn(server.serve());
             }
-            let server =
-                server::Server { listener, router, connections, shutdown, stall_patience, limits, tls };
-            tokio::join!(server.serve(), following);
+            let acceptor = tls.as_ref().map(Tls::acceptor);
+            if let Some(tls) = tls {
+                connections.spawn(tls.follow(shutdown.clone()));
+            }
+            let server = server::Server {
+                listener,
+                router,
+                connections,
+                shutdown,
+                stall_patience,
+                settings,
+                tls: acceptor,
+            };
+            tokio::join!(server.serve(), following, started);
             Ok(())
         }
         .boxed()

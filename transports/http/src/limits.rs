@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_config::{LimitSettings, Rate};
+use tidings_config::{LimitSettings, Rate, Settings};
 use tidings_engine::{Identity, Tenant, UserId, UserKey};
+use tokio::sync::watch;
 
 use crate::problem::Problem;
 use crate::rate::Rates;
@@ -15,12 +16,12 @@ use crate::seats::{Seat, Seats};
 /// its answers sends one request a second from there on.
 pub const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// A user of a tenant, or its services.
-type Who = (Tenant, Option<UserId>);
+/// A user of a tenant, a key of a service of its, or the services without one.
+type Who = (Tenant, Option<UserId>, Option<Arc<str>>);
 
-/// What is counted, and what the settings allow.
+/// What is counted, and what the settings allow at this moment: a reload changes what is allowed, and not what is counted.
 pub struct Limits {
-    settings: LimitSettings,
+    settings: watch::Receiver<Arc<Settings>>,
     requests: Rates<Who>,
     service_requests: Rates<Who>,
     publishes: Rates<Who>,
@@ -30,20 +31,15 @@ pub struct Limits {
 impl Limits {
     /// As the settings say; nothing is counted yet.
     #[must_use]
-    pub fn new(settings: &LimitSettings) -> Arc<Self> {
-        Arc::new(Self {
-            requests: Rates::new(settings.requests),
-            service_requests: Rates::new(settings.service_requests),
-            publishes: Rates::new(settings.publishes),
-            users: Seats::new(settings.connections_per_user),
-            settings: settings.clone(),
-        })
+    pub fn new(settings: watch::Receiver<Arc<Settings>>) -> Arc<Self> {
+        let (requests, service_requests, publishes) = (Rates::new(), Rates::new(), Rates::new());
+        Arc::new(Self { settings, requests, service_requests, publishes, users: Seats::new() })
     }
 
-    /// What the settings allow.
+    /// What the settings allow now.
     #[must_use]
-    pub fn settings(&self) -> &LimitSettings {
-        &self.settings
+    pub fn settings(&self) -> LimitSettings {
+        self.settings.borrow().limits.clone()
     }
 
     /// Counts a request.
@@ -51,12 +47,13 @@ impl Limits {
     /// # Errors
     /// [`Problem::too_many`], after a pause.
     pub async fn request(&self, identity: &Identity) -> Result<(), Problem> {
-        let (name, rates) = match identity.user {
-            Some(_) => ("limits.requests", &self.requests),
-            None => ("limits.service-requests", &self.service_requests),
+        let settings = self.settings();
+        let (name, rates, rate) = match identity.user {
+            Some(_) => ("limits.requests", &self.requests, settings.requests),
+            None => ("limits.service-requests", &self.service_requests, settings.service_requests),
         };
-        let taken = rates.take(who(identity), 1, Instant::now());
-        held_back(taken.map_err(|wait| Problem::too_many(name, "requests", rates.rate(), wait))).await
+        let taken = rates.take(who(identity), rate, 1, Instant::now());
+        held_back(taken.map_err(|wait| Problem::too_many(name, "requests", rate, wait))).await
     }
 
     /// Counts notifications that are to be published.
@@ -65,9 +62,9 @@ impl Limits {
     /// [`Problem::too_many`], after a pause.
     pub async fn publish(&self, identity: &Identity, count: usize) -> Result<(), Problem> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let taken = self.publishes.take(who(identity), count, Instant::now());
-        let refused =
-            |wait| Problem::too_many("limits.publishes", "notifications", self.publishes.rate(), wait);
+        let rate = self.settings().publishes;
+        let taken = self.publishes.take(who(identity), rate, count, Instant::now());
+        let refused = |wait| Problem::too_many("limits.publishes", "notifications", rate, wait);
         held_back(taken.map_err(refused)).await
     }
 
@@ -77,45 +74,44 @@ impl Limits {
     /// The problem `too-many-connections`, 429.
     pub fn connect(&self, identity: &Identity) -> Result<Option<Seat<UserKey>>, Problem> {
         let Ok(key) = identity.key() else { return Ok(None) };
-        let refused = || {
-            let most = self.users.most();
-            Problem::too_many_connections("limits.connections-per-user", &format!("{most} of a user"))
-        };
-        self.users.take(key).ok_or_else(refused).map(Some)
+        let most = self.settings().connections_per_user;
+        let refused =
+            || Problem::too_many_connections("limits.connections-per-user", &format!("{most} of a user"));
+        self.users.take(key, most).ok_or_else(refused).map(Some)
     }
 
     /// How many commands there may be on a connection.
     #[must_use]
     pub fn commands(&self) -> Rate {
-        self.settings.commands
+        self.settings().commands
     }
 
     /// Bytes of a message that carries one command.
     #[must_use]
     pub fn message_bytes(&self) -> usize {
-        self.settings.message_bytes.get() as usize
+        self.settings().message_bytes.get() as usize
     }
 
     /// Bytes of a body that carries a batch.
     pub(crate) fn batch_bytes(&self) -> usize {
-        self.settings.batch_bytes.get() as usize
+        self.settings().batch_bytes.get() as usize
     }
 
     /// How long a body may take to arrive.
     pub(crate) fn body_patience(&self) -> Duration {
-        seconds(self.settings.body_seconds)
+        seconds(self.settings().body_seconds)
     }
 
     /// How long a connection may take to say who it is.
     #[must_use]
     pub fn handshake_patience(&self) -> Duration {
-        seconds(self.settings.handshake_seconds)
+        seconds(self.settings().handshake_seconds)
     }
 
     /// How often a quiet connection is told where the log is.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
-        seconds(self.settings.heartbeat_seconds)
+        seconds(self.settings().heartbeat_seconds)
     }
 }
 
@@ -124,7 +120,7 @@ pub(crate) fn seconds(number: std::num::NonZeroU32) -> Duration {
 }
 
 fn who(identity: &Identity) -> Who {
-    (identity.tenant.clone(), identity.user.clone())
+    (identity.tenant.clone(), identity.user.clone(), identity.key.clone())
 }
 
 async fn held_back(taken: Result<(), Problem>) -> Result<(), Problem> {

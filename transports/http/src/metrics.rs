@@ -153,6 +153,9 @@ impl Scrape {
         page.histograms("tidings_commit_commands", help, [(None, commands.distribution())])?;
         let help = "Time to write and sync a commit";
         page.histograms("tidings_commit_seconds", help, [(None, seconds.distribution())])?;
+        let help = "Time to make a commit durable: to write it, with its fsync";
+        let synced = self.engine.log().sync_seconds().map(|seconds| (None, seconds));
+        page.histograms("tidings_sync_seconds", help, synced)?;
         let refused = [("busy", metrics.refused_busy.get()), ("disk_full", metrics.refused_full.get())];
         let refused = refused.map(|(reason, count)| (Some(("reason", reason)), count));
         page.counters("tidings_commands_refused", "Commands refused because of the disk", refused)?;
@@ -162,7 +165,8 @@ impl Scrape {
         let help = "The last durable position of the log";
         page.gauges("tidings_log_head", help, [(None, progressed.head as f64)])?;
         let lag = |reached: u64| progressed.head.saturating_sub(reached) as f64;
-        let lags = [("hub", lag(progressed.folded)), ("inbox", lag(progressed.written))];
+        let (inbox, deliveries) = (lag(progressed.written), lag(progressed.delivered));
+        let lags = [("hub", lag(progressed.folded)), ("inbox", inbox), ("deliveries", deliveries)];
         let lags = lags.map(|(view, lag)| (Some(("view", view)), lag));
         page.gauges("tidings_view_lag_events", "Events of the log that a view does not have yet", lags)?;
         let accepting = [(None, f64::from(u8::from(self.engine.is_accepting())))];

@@ -1,11 +1,17 @@
 //! Origins: which web pages may use the server from a browser. Those of its own host may, and those that the settings
 //! name, compared whole. It keeps pages out, and nobody else: who is no browser says whatever they like.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tidings_config::{ANY_ORIGIN, CorsSettings};
+use axum::middleware::Next;
+use axum::response::Response;
+use tidings_config::{ANY_ORIGIN, CorsSettings, Settings};
+use tokio::sync::watch;
+use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::problem::Problem;
@@ -22,9 +28,59 @@ const REQUEST_HEADERS: [HeaderName; 5] = [
     MIN_POSITION,
 ];
 
-/// The origins whose pages may use the server.
-#[derive(Clone, Debug)]
+/// The origins whose pages may use the server, as the settings are at this moment.
 pub struct Origins {
+    settings: watch::Receiver<Arc<Settings>>,
+    is_secure: bool,
+    /// What was made of the settings last, and of which.
+    made: Mutex<Option<(Arc<Settings>, Arc<Made>)>>,
+}
+
+struct Made {
+    origins: Named,
+    layer: Option<CorsLayer>,
+}
+
+impl Origins {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, is_secure: bool) -> Self {
+        Self { settings, is_secure, made: Mutex::default() }
+    }
+
+    /// Passes when a WebSocket may be opened by whoever sent these headers. Browsers open one to wherever a page says, and
+    /// always name the page's origin; who names none is no browser.
+    ///
+    /// # Errors
+    /// [`Problem::origin_not_allowed`].
+    pub fn check_upgrade(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        self.now().origins.check_upgrade(headers)
+    }
+
+    fn now(&self) -> Arc<Made> {
+        let settings = self.settings.borrow().clone();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((of, made)) if Arc::ptr_eq(of, &settings) => made.clone(),
+            _ => {
+                let origins = Named::new(&settings.cors, self.is_secure);
+                let fresh = Arc::new(Made { layer: origins.layer(), origins });
+                *made = Some((settings, fresh.clone()));
+                fresh
+            }
+        }
+    }
+}
+
+/// Tells browsers which pages may see an answer, as the settings are now.
+pub(crate) async fn told(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
+    match &origins.now().layer {
+        None => next.run(request).await,
+        Some(layer) => layer.layer(next).oneshot(request).await.unwrap_or_else(|never| match never {}),
+    }
+}
+
+/// The origins that settings name.
+#[derive(Clone, Debug)]
+struct Named {
     allowed: Allowed,
     credentials: bool,
     /// Whether the server itself does TLS: then its own pages cannot have come without.
@@ -37,10 +93,8 @@ enum Allowed {
     These(Vec<HeaderValue>),
 }
 
-impl Origins {
-    /// As the settings say.
-    #[must_use]
-    pub fn new(settings: &CorsSettings, is_secure: bool) -> Self {
+impl Named {
+    fn new(settings: &CorsSettings, is_secure: bool) -> Self {
         let allowed = if settings.origins.iter().any(|origin| origin == ANY_ORIGIN) {
             Allowed::Any
         } else {
@@ -50,12 +104,7 @@ impl Origins {
         Self { allowed, credentials: settings.credentials, is_secure }
     }
 
-    /// Passes when a WebSocket may be opened by whoever sent these headers. Browsers open one to wherever a page says, and
-    /// always name the page's origin; who names none is no browser.
-    ///
-    /// # Errors
-    /// [`Problem::origin_not_allowed`].
-    pub fn check_upgrade(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check_upgrade(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let mut origins = headers.get_all(ORIGIN).iter();
         let is_allowed = match (origins.next(), origins.next()) {
             (None, _) => true,
@@ -88,7 +137,7 @@ impl Origins {
     }
 
     /// What says so to browsers (WHATWG Fetch, 3.2); none when there are no other pages than the server's own.
-    pub(crate) fn layer(&self) -> Option<CorsLayer> {
+    fn layer(&self) -> Option<CorsLayer> {
         let origins = match &self.allowed {
             Allowed::These(origins) if origins.is_empty() => return None,
             Allowed::These(origins) => AllowOrigin::list(origins.clone()),
@@ -110,12 +159,12 @@ impl Origins {
 mod tests {
     use super::*;
 
-    fn origins(named: &[&str], is_secure: bool) -> Origins {
+    fn origins(named: &[&str], is_secure: bool) -> Named {
         let origins = named.iter().map(|origin| (*origin).to_owned()).collect();
-        Origins::new(&CorsSettings { origins, credentials: false }, is_secure)
+        Named::new(&CorsSettings { origins, credentials: false }, is_secure)
     }
 
-    fn opens(origins: &Origins, origin: &[&str], host: &str) -> bool {
+    fn opens(origins: &Named, origin: &[&str], host: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         for origin in origin {

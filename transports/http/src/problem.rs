@@ -146,6 +146,12 @@ impl Problem {
         Self::new("timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT, detail)
     }
 
+    /// The engine is not there yet.
+    pub(crate) fn unavailable() -> Self {
+        let detail = "the server starts; /health/ready says how far it has come";
+        Self::new("unavailable", "The server is not ready yet", StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     pub(crate) fn no_such_path(path: &str) -> Self {
         Self::new(
             "not-found",

@@ -123,6 +123,7 @@ async fn publish(
     let (parts, body) = request.into_parts();
     let (media_type, headers) = (media_type(&parts.headers), parts.headers);
     if media_type == CLOUDEVENTS {
+        context.engine.check_batch(&identity, 0)?; // before anything of it is read
         let body = read_batch(body, &context).await?;
         return batch(&context, &identity, &body, |item| cloudevent(item.get().as_bytes())).await;
     }
@@ -152,6 +153,7 @@ async fn publish_batch(
     Caller(identity): Caller,
     request: Request,
 ) -> Result<Response, Problem> {
+    context.engine.check_batch(&identity, 0)?; // before anything of it is read
     let (parts, body) = request.into_parts();
     let key = key(&parts.headers)?;
     match media_type(&parts.headers).as_str() {
@@ -215,7 +217,6 @@ async fn batch(
     body: &[u8],
     mut parse: impl FnMut(&RawValue) -> Result<Publication, Problem>,
 ) -> Result<Response, Problem> {
-    context.engine.check_batch(identity, 0)?; // before even the list is looked at
     let items: Vec<&RawValue> = items(body)?;
     context.engine.check_batch(identity, items.len())?;
     context.limits.publish(identity, items.len()).await?;

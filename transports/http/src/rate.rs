@@ -55,10 +55,10 @@ impl Bucket {
     }
 }
 
-/// A bucket for each key. Those that are full again are forgotten, so that there are as many as were used lately.
+/// A bucket for each key. Those that are full again are forgotten, so that there are as many as were used lately. All are
+/// full when the rate becomes another one: what was taken at a rate of an hour says nothing of one of a second.
 #[derive(Debug)]
 pub(crate) struct Rates<K> {
-    rate: Rate,
     buckets: Mutex<Buckets<K>>,
 }
 
@@ -70,23 +70,23 @@ struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Rates<K> {
-    pub(crate) fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::new(Buckets { of: HashMap::new(), forget_at: KEPT_LEAST }) }
+    pub(crate) fn new() -> Self {
+        Self { buckets: Mutex::new(Buckets { of: HashMap::new(), forget_at: KEPT_LEAST }) }
     }
 
-    pub(crate) fn rate(&self) -> Rate {
-        self.rate
-    }
-
-    /// Takes so many from the bucket of a key.
-    pub(crate) fn take(&self, key: K, count: u32, now: Instant) -> Result<(), Duration> {
+    /// Takes so many from the bucket of a key, at the rate that there is now.
+    pub(crate) fn take(&self, key: K, rate: Rate, count: u32, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.of.len() >= buckets.forget_at {
             buckets.of.retain(|_, bucket| bucket.full_at > now);
             buckets.forget_at = (2 * buckets.of.len()).max(KEPT_LEAST);
         }
-        let fresh = Bucket { rate: self.rate, full_at: now };
-        buckets.of.entry(key).or_insert(fresh).take(count, now)
+        let fresh = Bucket { rate, full_at: now };
+        let bucket = buckets.of.entry(key).or_insert(fresh);
+        if bucket.rate != rate {
+            *bucket = fresh;
+        }
+        bucket.take(count, now)
     }
 }
 
@@ -138,13 +138,22 @@ mod tests {
 
     #[test]
     fn each_key_has_its_own_and_those_that_are_full_are_forgotten() {
-        let rates = Rates::new(rate(1, 5));
+        let (rates, rate) = (Rates::new(), rate(1, 5));
         let begun = Instant::now();
-        assert!(rates.take(0, 1, begun).is_ok());
-        assert!(rates.take(0, 1, begun).is_err());
-        assert!((1..KEPT_LEAST).all(|key| rates.take(key, 1, begun).is_ok()));
+        assert!(rates.take(0, rate, 1, begun).is_ok());
+        assert!(rates.take(0, rate, 1, begun).is_err());
+        assert!((1..KEPT_LEAST).all(|key| rates.take(key, rate, 1, begun).is_ok()));
         let later = begun + Duration::from_secs(6);
-        assert!(rates.take(0, 1, later).is_ok());
+        assert!(rates.take(0, rate, 1, later).is_ok());
         assert_eq!(rates.buckets.lock().unwrap().of.len(), 1);
+    }
+
+    #[test]
+    fn another_rate_counts_at_once_and_from_the_beginning() {
+        let (rates, begun) = (Rates::new(), Instant::now());
+        assert!(rates.take(0, rate(1, 3_600), 1, begun).is_ok());
+        assert!(rates.take(0, rate(1, 3_600), 1, begun).is_err());
+        assert!(rates.take(0, rate(2, 1), 2, begun).is_ok());
+        assert!(rates.take(0, rate(2, 1), 1, begun).is_err());
     }
 }

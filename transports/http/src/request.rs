@@ -27,6 +27,7 @@ pub(crate) async fn observed(State(context): State<Context>, request: Request, n
     let method = context.requests.known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::error_span!("request", %id);
+    let request = request.map(|body| context.discards.of(body, context.limits.body_patience()));
     let served = request::within(id.clone(), next.run(request)).instrument(span.clone());
     let mut response = served.await;
     let (took, status, route) =

@@ -12,7 +12,6 @@ const NETWORK: u128 = !0 << 64;
 /// The seats of all keys: as many for each.
 #[derive(Debug)]
 pub(crate) struct Seats<K: Eq + Hash> {
-    most: NonZeroU32,
     taken: Arc<Mutex<HashMap<K, u32>>>,
 }
 
@@ -24,19 +23,15 @@ pub struct Seat<K: Eq + Hash> {
 }
 
 impl<K: Eq + Hash + Clone> Seats<K> {
-    pub(crate) fn new(most: NonZeroU32) -> Self {
-        Self { most, taken: Arc::default() }
+    pub(crate) fn new() -> Self {
+        Self { taken: Arc::default() }
     }
 
-    pub(crate) fn most(&self) -> NonZeroU32 {
-        self.most
-    }
-
-    /// Takes a seat of a key, if one is left.
-    pub(crate) fn take(&self, key: K) -> Option<Seat<K>> {
+    /// Takes a seat of a key, if fewer than so many are taken.
+    pub(crate) fn take(&self, key: K, most: NonZeroU32) -> Option<Seat<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_key = taken.entry(key.clone()).or_default(); // there can be none left only of a key that is there
-        if *of_key >= self.most.get() {
+        if *of_key >= most.get() {
             return None;
         }
         *of_key += 1;
@@ -72,15 +67,18 @@ mod tests {
 
     #[test]
     fn each_key_has_its_seats_and_gets_back_what_was_dropped() {
-        let seats = Seats::new(NonZeroU32::new(2).unwrap());
-        let (first, second) = (seats.take("ada"), seats.take("ada"));
+        let (seats, two) = (Seats::new(), NonZeroU32::new(2).unwrap());
+        let (first, second) = (seats.take("ada", two), seats.take("ada", two));
         assert!(first.is_some() && second.is_some());
-        assert!(seats.take("ada").is_none());
-        assert!(seats.take("bo").is_some(), "and it is dropped at once");
+        assert!(seats.take("ada", two).is_none());
+        assert!(seats.take("bo", two).is_some(), "and it is dropped at once");
         drop(first);
-        let third = seats.take("ada");
-        assert!(third.is_some() && seats.take("ada").is_none());
-        drop((second, third));
+        let third = seats.take("ada", two);
+        assert!(third.is_some() && seats.take("ada", two).is_none());
+        let fourth = seats.take("ada", NonZeroU32::new(3).unwrap());
+        assert!(fourth.is_some(), "as many as there may be now");
+        assert!(seats.take("ada", two).is_none(), "and nobody is sent away when there may be fewer");
+        drop((second, third, fourth));
         assert!(seats.taken.lock().unwrap().is_empty(), "nothing is kept of who has gone");
     }
 

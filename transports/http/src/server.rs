@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tidings_config::LimitSettings;
+use tidings_config::Settings;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use connection::Conditions;
 use doors::Doors;
-
-use crate::tls::Tls;
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -27,30 +27,28 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is served, and how.
 pub(crate) struct Server {
-    pub(crate) listener: TcpListener,
+    pub(crate) listener: Arc<TcpListener>,
     pub(crate) router: Router,
     pub(crate) connections: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     pub(crate) stall_patience: Duration,
-    pub(crate) limits: LimitSettings,
-    pub(crate) tls: Option<Tls>,
+    /// As they are now: a connection goes by those of its beginning.
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 impl Server {
     /// Serves until the shutdown, and then until the last connection has ended.
     pub(crate) async fn serve(self) {
-        let Self { listener, router, connections, shutdown, stall_patience, limits, tls } = self;
-        let doors = Doors::new(&limits);
+        let Self { listener, router, connections, shutdown, stall_patience, settings, tls } = self;
+        let doors = Doors::new();
         let conditions = Arc::new(Conditions {
-            limits,
+            settings: settings.clone(),
             stall_patience,
-            tls: tls.as_ref().map(Tls::acceptor),
+            tls,
             connections: connections.clone(),
             shutdown: shutdown.clone(),
         });
-        if let Some(tls) = tls {
-            connections.spawn(tls.follow(shutdown.clone()));
-        }
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -64,7 +62,8 @@ impl Server {
                     continue;
                 }
             };
-            match doors.enter(address.ip()) {
+            let entered = doors.enter(address.ip(), &settings.borrow().limits);
+            match entered {
                 Ok(seat) => {
                     connections.spawn(conditions.clone().serve(stream, seat, router.clone()));
                 }

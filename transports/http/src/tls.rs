@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
@@ -53,9 +53,20 @@ pub enum TlsError {
 /// What the server does TLS with.
 pub struct Tls {
     acceptor: TlsAcceptor,
+    certificate: Certificate,
+}
+
+/// The certificate that is shown, and where it comes from.
+#[derive(Clone)]
+pub struct Certificate {
     shown: Arc<Shown>,
+    from: Arc<Mutex<Source>>,
+}
+
+/// The files that are shown.
+#[derive(Clone)]
+struct Source {
     files: Files,
-    /// The files that are shown.
     stamp: Stamp,
 }
 
@@ -80,6 +91,10 @@ struct Files {
 type Stamp = [Option<(SystemTime, u64, u64)>; 2];
 
 impl Files {
+    fn are(&self, others: &Self) -> bool {
+        (&self.certificate, &self.key) == (&others.certificate, &others.key)
+    }
+
     fn stamp(&self) -> Stamp {
         [&self.certificate, &self.key].map(|path| {
             let metadata = std::fs::metadata(path).ok()?;
@@ -122,7 +137,14 @@ impl Tls {
         let mut config = config.with_no_client_auth().with_cert_resolver(shown.clone());
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new()?; // who comes back is remembered by themselves
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), shown, files, stamp })
+        let from = Arc::new(Mutex::new(Source { files, stamp }));
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate: Certificate { shown, from } })
+    }
+
+    /// The certificate, for whoever may name other files.
+    #[must_use]
+    pub fn certificate(&self) -> Certificate {
+        self.certificate.clone()
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
@@ -131,8 +153,8 @@ impl Tls {
 
     /// Shows what the files hold, until the shutdown.
     pub(crate) async fn follow(self, shutdown: CancellationToken) {
-        let Self { shown, files, stamp: mut in_use, .. } = self;
-        let mut last = in_use;
+        let certificate = self.certificate;
+        let mut last = certificate.from().stamp;
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -140,24 +162,63 @@ impl Tls {
                 () = shutdown.cancelled() => return,
                 _ = look.tick() => {}
             }
+            let Source { files, stamp: in_use } = certificate.from();
             let Some(stamp) = blocking(&files, Files::stamp).await else { return };
             // Twice the same: nobody is writing them any more, and they are of the same renewal.
             let has_settled = std::mem::replace(&mut last, stamp) == stamp;
             if stamp == in_use || !has_settled {
                 continue;
             }
-            in_use = stamp;
-            match blocking(&files, Files::read).await {
-                Some(Ok(certified)) => {
-                    *shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
-                    tracing::info!(certificate = %files.certificate.display(), "another certificate is shown");
-                }
+            let read = blocking(&files, Files::read).await;
+            if !certificate.has_come_to(&files, stamp) {
+                continue; // other files were named meanwhile
+            }
+            match read {
+                Some(Ok(certified)) => certificate.show(certified, &files),
                 Some(Err(error)) => {
                     tracing::error!(%error, "the new certificate cannot be used, the old one stays");
                 }
                 None => return,
             }
         }
+    }
+}
+
+impl Certificate {
+    /// Reads other files; what is returned shows them from then on, and goes on looking at them.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn prepare(&self, certificate: &Path, key: &Path) -> Result<impl FnOnce() + Send + use<>, TlsError> {
+        let (of, provider) = (self.clone(), self.from().files.provider);
+        let files = Files { certificate: certificate.to_owned(), key: key.to_owned(), provider };
+        let (stamp, certified) = (files.stamp(), files.read()?);
+        Ok(move || {
+            let mut from = of.from.lock().unwrap_or_else(PoisonError::into_inner);
+            if from.stamp != stamp || !from.files.are(&files) {
+                of.show(certified, &files);
+                *from = Source { files, stamp };
+            }
+        })
+    }
+
+    fn show(&self, certified: CertifiedKey, files: &Files) {
+        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+        tracing::info!(certificate = %files.certificate.display(), "another certificate is shown");
+    }
+
+    fn from(&self) -> Source {
+        self.from.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what the files are now, if they are still those that are shown.
+    fn has_come_to(&self, files: &Files, stamp: Stamp) -> bool {
+        let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        let are_same = from.files.are(files);
+        if are_same {
+            from.stamp = stamp;
+        }
+        are_same
     }
 }
 

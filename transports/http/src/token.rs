@@ -412,7 +412,7 @@ mod tests {
         let odd = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap().identity;
         assert_eq!(odd.user.unwrap().as_str(), "18446744073709551615");
         assert_eq!(odd.roles.len(), 1, "a role that can be no channel's name is passed over");
-        assert_eq!(identity.scopes, Scopes { publish: true, admin: true, metrics: false });
+        assert_eq!(identity.scopes, Scopes { publish: true, admin: true, ..Scopes::default() });
     }
 
     #[test]

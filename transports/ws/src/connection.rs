@@ -91,7 +91,7 @@ impl Connection {
 
     async fn converse(&mut self, socket: &mut Socket) -> Result<std::convert::Infallible, End> {
         let given = self.context.limits.settings();
-        socket.write(message::hello(&self.identity(), self.subscriber.hello(), given)).await?;
+        socket.write(message::hello(&self.identity(), self.subscriber.hello(), &given)).await?;
         let heartbeat_every = self.context.limits.heartbeat();
         let mut ending = std::pin::pin!(ending(self.shown.subscribe()));
         let encoding = self.context.engine.json().clone();

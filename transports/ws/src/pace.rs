@@ -8,8 +8,11 @@ use tidings_http::problem::Problem;
 use tidings_http::rate::Bucket;
 
 /// Frames of any kind for each command that there may be. Beyond it a client is not refused but read more slowly: what
-/// is free is free for those who mean it.
-const FRAMES_PER_COMMAND: NonZeroU32 = const { NonZeroU32::new(50).unwrap() };
+/// is free is free for those who mean it. By default that is 1,000 frames at once and 200 a second from there on.
+const FRAMES_PER_COMMAND: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
+/// How long nothing is read, at least, once there were too many: then there is room for several, and one wake-up for all
+/// of them.
+const READING_PAUSE: Duration = Duration::from_millis(50);
 /// How long a refusal is held back: whoever tries again at once gains nothing, and costs little.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,6 +54,7 @@ impl Pace {
 
     /// Counts a frame of any kind; how long nothing more is to be read, if it was one too many.
     pub(crate) fn frame(&mut self) -> Option<Duration> {
-        Some(self.frames.owe(1, Instant::now())).filter(|wait| !wait.is_zero())
+        let wait = self.frames.owe(1, Instant::now());
+        (!wait.is_zero()).then(|| wait.max(READING_PAUSE))
     }
 }

@@ -8,9 +8,10 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tidings_config::LimitSettings;
+use tidings_config::{LimitSettings, Settings};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +35,7 @@ type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
 
 /// The conditions under which connections are served.
 pub(super) struct Conditions {
-    pub(super) limits: LimitSettings,
+    pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) stall_patience: Duration,
     pub(super) tls: Option<TlsAcceptor>,
     /// Where what a connection spawns is waited for.
@@ -61,6 +62,11 @@ impl Conditions {
         let _ = tokio::time::timeout(REFUSAL_PATIENCE, told).await; // who does not listen need not know
     }
 
+    /// The limits of a connection that begins now.
+    pub(super) fn limits(&self) -> LimitSettings {
+        self.settings.borrow().limits.clone()
+    }
+
     async fn serve_socket<S>(&self, socket: S, router: Router, keep_alive: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -76,7 +82,7 @@ impl Conditions {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let handshake = tokio::time::timeout(seconds(self.limits.handshake_seconds), tls.accept(socket));
+        let handshake = tokio::time::timeout(seconds(self.limits().handshake_seconds), tls.accept(socket));
         match handshake.await {
             Ok(Ok(socket)) if socket.get_ref().1.alpn_protocol() == Some(HTTP2) => {
                 self.http2(socket, router).await;
@@ -92,14 +98,15 @@ impl Conditions {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let header_bytes = self.limits.header_bytes.get() as usize;
+        let limits = self.limits();
+        let header_bytes = limits.header_bytes.get() as usize;
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .keep_alive(keep_alive)
-            .header_read_timeout(seconds(self.limits.header_seconds))
+            .header_read_timeout(seconds(limits.header_seconds))
             .max_header_size(header_bytes)
             .max_buf_size(header_bytes) // nothing else bounds headers that have not come to their end
-            .max_headers(self.limits.headers.get() as usize)
+            .max_headers(limits.headers.get() as usize)
             .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);

@@ -34,30 +34,29 @@ pub(super) struct Refusal {
 }
 
 impl Doors {
-    pub(super) fn new(limits: &LimitSettings) -> Self {
-        Self {
-            all: Seats::new(limits.connections),
-            addresses: Seats::new(limits.connections_per_address),
-            refusals: Arc::new(Semaphore::new(REFUSALS_MOST)),
-        }
+    pub(super) fn new() -> Self {
+        let refusals = Arc::new(Semaphore::new(REFUSALS_MOST));
+        Self { all: Seats::new(), addresses: Seats::new(), refusals }
     }
 
     /// A place for a connection from an address, or what to say; `None` when nothing can be said.
-    pub(super) fn enter(&self, address: IpAddr) -> Result<Place, Option<Refusal>> {
-        self.place(address).map_err(|problem| {
+    pub(super) fn enter(&self, address: IpAddr, limits: &LimitSettings) -> Result<Place, Option<Refusal>> {
+        self.place(address, limits).map_err(|problem| {
             let permit = self.refusals.clone().try_acquire_owned().ok()?;
             Some(Refusal { problem, permit })
         })
     }
 
-    fn place(&self, address: IpAddr) -> Result<Place, Problem> {
+    fn place(&self, address: IpAddr, limits: &LimitSettings) -> Result<Place, Problem> {
+        let LimitSettings { connections, connections_per_address, .. } = limits;
         // The address first: who takes more than their share is told so, and not that there is none left.
-        let of_address = self.addresses.take(network(address)).ok_or_else(|| {
-            let most = format!("{} from an address", self.addresses.most());
-            Problem::too_many_connections("limits.connections-per-address", &most)
-        })?;
-        let of_all = self.all.take(()).ok_or_else(|| {
-            let most = format!("{} in all", self.all.most());
+        let of_address =
+            self.addresses.take(network(address), *connections_per_address).ok_or_else(|| {
+                let most = format!("{connections_per_address} from an address");
+                Problem::too_many_connections("limits.connections-per-address", &most)
+            })?;
+        let of_all = self.all.take((), *connections).ok_or_else(|| {
+            let most = format!("{connections} in all");
             Problem::full("limits.connections", &most)
         })?;
         Ok(Place { _of_all: of_all, _of_address: of_address })

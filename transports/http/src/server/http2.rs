@@ -81,7 +81,8 @@ impl Conditions {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let open = Open(watch::Sender::new(0));
-        let (opened, headers_most) = (open.clone(), self.limits.headers.get() as usize);
+        let limits = self.limits();
+        let (opened, headers_most) = (open.clone(), limits.headers.get() as usize);
         let service = TowerToHyperService::new(router);
         let service = service_fn(move |request: Request<Incoming>| {
             let request_open = opened.begin();
@@ -95,11 +96,11 @@ impl Conditions {
                 Ok::<Response, Infallible>(response.map(|body| held(body, request_open)))
             }
         });
-        let heartbeat = seconds(self.limits.heartbeat_seconds);
+        let heartbeat = seconds(limits.heartbeat_seconds);
         let connection = http2::Builder::new(Tracked(self.connections.clone()))
             .timer(TokioTimer::new())
-            .max_concurrent_streams(self.limits.streams.get())
-            .max_header_list_size(self.limits.header_bytes.get())
+            .max_concurrent_streams(limits.streams.get())
+            .max_header_list_size(limits.header_bytes.get())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BYTES)
@@ -112,7 +113,7 @@ impl Conditions {
             () = async {
                 tokio::select! {
                     () = self.shutdown.cancelled() => {}
-                    () = open.none_for(seconds(self.limits.header_seconds)) => {}
+                    () = open.none_for(seconds(limits.header_seconds)) => {}
                 }
             } => {
                 connection.as_mut().graceful_shutdown();

@@ -96,7 +96,10 @@ impl Reading<'_> {
                 publish: scopes.contains(&"publish"),
                 admin: scopes.contains(&"admin"),
                 metrics: scopes.contains(&"metrics"),
+                // The server is everybody's: who speaks for one application has no say in it.
+                operator: self.tenant.is_none() && scopes.contains(&"operator"),
             },
+            key: None,
             claims: self.kept.iter().map(|name| (name.clone(), values_of(find(name)))).collect(),
             issued_at,
             expires_at,
