@@ -58,6 +58,7 @@ mod rebuild;
 pub mod request;
 mod resume;
 pub mod snapshot;
+mod sorted_map;
 mod space;
 mod sqlite;
 pub mod stats;

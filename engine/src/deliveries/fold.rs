@@ -36,7 +36,8 @@ pub(crate) struct State<'c> {
     pub(super) floor: Position,
     pub(super) pruned_day: i64,
     ids: HashMap<UserKey, PersonId>,
-    pub(super) people: HashMap<PersonId, Person>,
+    /// In boxes: a table has room for twice as many.
+    pub(super) people: HashMap<PersonId, Box<Person>>,
     pub(super) changed_people: BTreeSet<PersonId>,
     pub(super) lines: HashMap<LineId, Line>,
     pub(super) changed_lines: BTreeSet<LineId>,
@@ -104,7 +105,7 @@ impl<'c> State<'c> {
             }
         };
         self.ids.insert(key.clone(), id);
-        self.people.insert(id, person);
+        self.people.insert(id, Box::new(person));
         Ok(id)
     }
 
@@ -121,7 +122,7 @@ impl<'c> State<'c> {
     /// A person as they are now.
     pub(super) fn person(&self, id: PersonId, key: &UserKey) -> rusqlite::Result<Person> {
         match self.people.get(&id) {
-            Some(person) => Ok(person.clone()),
+            Some(person) => Ok(Person::clone(person)),
             None => person::load(self.connection, id, key.clone()),
         }
     }
@@ -130,7 +131,7 @@ impl<'c> State<'c> {
     pub(super) fn change(&mut self, key: &UserKey) -> rusqlite::Result<(PersonId, &mut Person)> {
         let id = self.id(key)?;
         self.changed_people.insert(id);
-        let person = self.people.entry(id).or_insert_with(|| Person::stranger(key.clone()));
+        let person = self.people.entry(id).or_insert_with(|| Person::stranger(key.clone()).into());
         Ok((id, person))
     }
 
@@ -212,8 +213,8 @@ impl<'c> State<'c> {
         let mut displaced = 0;
         for key in keys {
             let id = self.id(key)?;
-            let is_in = |person: &Person| self.lanes.get(lane).is_some_and(|lane| person.is_in(lane));
-            if self.people.get(&id).is_some_and(is_in) {
+            let (person, lane_now) = (self.people.get(&id), self.lanes.get(lane));
+            if person.zip(lane_now).is_some_and(|(person, lane)| person.is_in(lane)) {
                 displaced += 1;
                 let sql = "INSERT INTO displaced VALUES (?1, ?2, ?3)";
                 self.connection.prepare_cached(sql)?.execute([id, lane, number as i64])?;

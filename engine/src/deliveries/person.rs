@@ -11,6 +11,7 @@ use crate::event::Maker;
 use crate::inbox::damaged;
 use crate::names::{Channel, UserKey};
 use crate::position::Position;
+use crate::sorted_map::SortedMap;
 use crate::sqlite::Connection;
 
 /// The number of a person in the view.
@@ -22,7 +23,7 @@ pub(super) struct Person {
     pub(super) key: UserKey,
     pub(super) claims_issued_at: Option<i64>,
     /// The channels they are a member of.
-    pub(super) memberships: BTreeMap<Channel, Member>,
+    pub(super) memberships: SortedMap<Channel, Member>,
     /// Whether they ever left one.
     pub(super) has_left: bool,
     pub(super) sent: Coverage,
@@ -84,7 +85,7 @@ impl Coverage {
 
 impl Person {
     pub(super) fn stranger(key: UserKey) -> Self {
-        let (memberships, sent, delivered) = (BTreeMap::new(), Coverage::default(), Coverage::default());
+        let (memberships, sent, delivered) = (SortedMap::default(), Coverage::default(), Coverage::default());
         Self { key, claims_issued_at: None, memberships, has_left: false, sent, delivered }
     }
 

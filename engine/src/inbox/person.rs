@@ -9,6 +9,7 @@ use super::stream::SharedStream;
 use crate::event::{Addressed, Maker};
 use crate::names::Channel;
 use crate::position::{Offset, Position, StreamId};
+use crate::sorted_map::SortedMap;
 
 /// A person, as the log tells of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,7 +19,7 @@ pub(crate) struct Person {
     /// When the newest token was issued whose claims made or ended a membership, in seconds since 1970.
     pub(super) claims_issued_at: Option<i64>,
     /// The channels they are a member of.
-    pub(super) memberships: BTreeMap<Channel, Membership>,
+    pub(super) memberships: SortedMap<Channel, Membership>,
     /// Their own stream, once something was addressed to them by name.
     pub(super) own: Option<OwnStream>,
     /// What they have done with each stream. A stream that is missing is untouched, and wholly theirs.
