@@ -1,10 +1,12 @@
 //! Slow never hurts fast (promise 4): who does not keep up reads what it missed at its own pace, and loses nothing.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_engine::delivery::{Message, Parcel};
+use tidings_engine::hub::ReadyQueue;
 use tidings_engine::{Draft, Engine, Identity, Opening, Options, Subscriber, Tenant};
 
 use crate::world::{Device, World, id, in_time, person, service};
@@ -141,4 +143,72 @@ async fn only_a_connection_that_takes_no_byte_is_closed_and_it_comes_back_withou
     let query = format!("{}&limit=10000&cursor={cursor}", token("stalled"));
     let mut returned = world.try_connect(&format!("/v1/ws?{query}")).await.expect("it comes back");
     assert_eq!(read(&mut returned, published.len(), Duration::ZERO).await, published);
+}
+
+/// One of many that a task serves, and what came for it.
+struct Served {
+    subscriber: Subscriber,
+    received: Vec<u64>,
+    /// Not looked at the next time that it is ready, so that its mailbox fills up.
+    is_passed_over: bool,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_task_serves_many_subscribers_and_misses_nothing_of_any() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::start(Options::new(directory.path())).await.unwrap();
+    let queue = ReadyQueue::new();
+    let mut served = Vec::new();
+    for number in 0..200_u32 {
+        let opening = Opening { ready: Some(queue.place(number)), ..Opening::new("test") };
+        let subscriber = engine.subscribe(&identity(&format!("user-{number}")), opening).await.unwrap();
+        served.push(Served { subscriber, received: Vec::new(), is_passed_over: number % 50 == 7 });
+    }
+    let (broadcasts, own) = (900, 5);
+    let serve = tokio::spawn(async move {
+        let mut numbers = Vec::new();
+        let mut behind = 0;
+        while served.iter().any(|served| served.received.len() < broadcasts + own) {
+            in_time("somebody to be ready", queue.wait(&mut numbers)).await;
+            for number in numbers.drain(..) {
+                let Served { subscriber, received, is_passed_over } = &mut served[number as usize];
+                if std::mem::take(is_passed_over) {
+                    continue;
+                }
+                loop {
+                    while let Some(parcel) = subscriber.try_next() {
+                        received.extend(notifications(&parcel));
+                    }
+                    if subscriber.is_live() {
+                        break;
+                    }
+                    behind += 1;
+                    in_time("what was missed", poll_fn(|context| subscriber.poll_live(context)))
+                        .await
+                        .unwrap();
+                }
+            }
+        }
+        (served, behind)
+    });
+    let service = Identity::service(Tenant::default());
+    let mut expected = vec![Vec::new(); 200];
+    for number in 0..broadcasts {
+        let receipt = engine.publish(&service, draft(&"x".repeat(300)).into()).await.unwrap();
+        expected.iter_mut().for_each(|expected| expected.push(receipt.position.0));
+        if number % (broadcasts / own) == 0 {
+            for (user, expected) in expected.iter_mut().enumerate() {
+                let draft = json!({ "type": "note", "audience": { "users": [format!("user-{user}")] } });
+                let draft: Draft = serde_json::from_value(draft).unwrap();
+                let receipt = engine.publish(&service, draft.into()).await.unwrap();
+                expected.push(receipt.position.0);
+            }
+        }
+    }
+    let (served, behind) = serve.await.unwrap();
+    assert!(behind > 0, "mailboxes were full, and their subscribers told so");
+    for (served, expected) in served.iter().zip(&expected) {
+        assert_eq!(&served.received, expected, "each once, in order");
+    }
+    engine.shutdown().await;
 }

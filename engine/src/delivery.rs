@@ -7,7 +7,8 @@ mod json;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use crate::deliveries::{Meter, Meters, Noted};
 use crate::event::{Event, Fact, Mark};
@@ -216,6 +217,7 @@ pub struct Parcel {
     noted: OnceLock<Option<Arc<Noted>>>,
     notifications: u64,
     oldest_ms: Option<i64>,
+    encoded: [OnceLock<Bytes>; ENCODINGS_MOST],
 }
 
 impl Parcel {
@@ -227,7 +229,8 @@ impl Parcel {
             _ => None,
         });
         let (notifications, oldest_ms) = (times.clone().count() as u64, times.min());
-        Self { deliveries, position, weight, noted: OnceLock::new(), notifications, oldest_ms }
+        let (noted, encoded) = (OnceLock::new(), Default::default());
+        Self { deliveries, position, weight, noted, notifications, oldest_ms, encoded }
     }
 
     /// The messages, in the order of their positions.
@@ -246,6 +249,21 @@ impl Parcel {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.weight
+    }
+
+    /// All of it in an encoding, as one run of bytes. The first who asks puts it together; everybody else gets the same bytes.
+    #[must_use]
+    pub fn encoded(&self, encoding: &Encoding) -> &Bytes {
+        self.encoded[encoding.slot].get_or_init(|| match &*self.deliveries {
+            [delivery] => delivery.encoded(encoding).clone(),
+            deliveries => {
+                let messages: SmallVec<[&Bytes; 8]> =
+                    deliveries.iter().map(|delivery| delivery.encoded(encoding)).collect();
+                let mut run = BytesMut::with_capacity(messages.iter().map(|bytes| bytes.len()).sum());
+                messages.iter().for_each(|bytes| run.extend_from_slice(bytes));
+                run.freeze()
+            }
+        })
     }
 
     /// What is counted of it, if it has notifications.

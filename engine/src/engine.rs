@@ -102,8 +102,9 @@ impl Engine {
         if watches.len() > limits::WATCHES_PER_SUBSCRIBER {
             return Err(too_many_watches());
         }
+        let Opening { transport, ready, .. } = opening;
         let subscription =
-            Subscription { key, identity: Arc::new(identity.clone()), transport: opening.transport, watches };
+            Subscription { key, identity: Arc::new(identity.clone()), transport, watches, ready };
         self.open(subscription, opening.resume, opening.device).await
     }
 

@@ -3,27 +3,33 @@
 //! Owned by the projector's thread, so it needs no lock. Waits for nobody: a subscriber whose mailbox is full gets no
 //! more until it has read what it missed and is attached again.
 
+mod batch;
 mod mailbox;
 mod presence;
 mod reach;
+mod ready;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 
 pub use mailbox::SubscriberId;
-pub(crate) use mailbox::{Mailbox, Sender, Subscription, mailbox};
+pub(crate) use mailbox::{Mailbox, Sender, Sent, Subscription, mailbox};
 pub use presence::{ChannelPresence, Presence};
+pub use ready::{Ready, ReadyQueue};
 
 use crate::access::{Identity, Rules};
-use crate::delivery::{Delivery, Message, Parcel};
+use crate::delivery::Message;
 use crate::inbox::{Effect, Fold};
 use crate::limits;
 use crate::metrics::{Mailboxes, Metrics};
 use crate::names::{Channel, Tenant, UserKey};
 use crate::position::Position;
+use crate::sorted_map::SortedMap;
+use batch::Batch;
+use ready::Told;
 
 /// A subscriber's place in the hub's table, reused when it has gone.
 type Slot = u32;
@@ -62,31 +68,7 @@ struct Connected {
 #[derive(Default)]
 struct ConnectedUser {
     slots: SmallVec<[Slot; 2]>,
-    channels: BTreeSet<Channel>,
-}
-
-/// One batch while it is handed out: messages, and who gets which of them.
-#[derive(Default)]
-struct Batch {
-    deliveries: Vec<Arc<Delivery>>,
-    /// For each slot, the messages it gets, in order.
-    lists: BTreeMap<Slot, SmallVec<[u32; 4]>>,
-    /// Users who are to be told their counts with this batch.
-    counted: BTreeSet<UserKey>,
-}
-
-impl Batch {
-    fn add(&mut self, message: Message, slots: impl IntoIterator<Item = Slot>) {
-        let mut slots = slots.into_iter().peekable();
-        if slots.peek().is_none() {
-            return;
-        }
-        let index = self.deliveries.len() as u32;
-        self.deliveries.push(Arc::new(Delivery::new(message)));
-        for slot in slots {
-            self.lists.entry(slot).or_default().push(index);
-        }
-    }
+    channels: SortedMap<Channel, ()>,
 }
 
 impl Hub {
@@ -120,10 +102,10 @@ impl Hub {
         let tenant = self.tenants.entry(subscription.key.tenant.clone()).or_default();
         let user = self.users.entry(subscription.key.clone()).or_default();
         if user.slots.is_empty() {
-            user.channels = channels.cloned().collect();
+            user.channels = channels.map(|channel| (channel.clone(), ())).collect();
         }
         user.slots.push(slot);
-        for channel in &user.channels {
+        for channel in user.channels.keys() {
             tenant.members.entry(channel.clone()).or_default().insert(slot);
         }
         self.by_id.insert(id, slot);
@@ -143,6 +125,11 @@ impl Hub {
         if let Some((_, connected)) = self.connected_mut(id) {
             connected.sender = Some(sender);
         }
+    }
+
+    /// Who is told that there is something in a subscriber's mailbox.
+    pub(crate) fn ready(&self, id: SubscriberId) -> Option<Ready> {
+        self.at(*self.by_id.get(&id)?)?.subscription.ready.clone()
     }
 
     /// Whose a subscriber is, and what it watches.
@@ -168,7 +155,7 @@ impl Hub {
                 Channels::take(&mut tenant.watchers, channel, slot);
             }
             if let Some(user) = self.users.get_mut(&key) {
-                for channel in &user.channels {
+                for channel in user.channels.keys() {
                     Channels::take(&mut tenant.members, channel, slot);
                 }
                 user.slots.retain(|other| *other != slot);
@@ -329,7 +316,7 @@ impl Hub {
         };
         let tenant = self.tenants.entry(key.tenant.clone()).or_default();
         for channel in channels {
-            user.channels.insert(channel.clone());
+            user.channels.insert(channel.clone(), ());
             tenant.members.entry(channel.clone()).or_default().extend(user.slots.iter().copied());
         }
     }
@@ -348,34 +335,33 @@ impl Hub {
 
     /// Puts the parcels into the mailboxes. Whoever gets the same messages gets the same parcel.
     fn send(&mut self, batch: Batch, position: Position) {
-        let Batch { deliveries, lists, .. } = batch;
-        let (mut sent, mut full) = (0, 0);
-        let mut parcels: HashMap<SmallVec<[u32; 4]>, Arc<Parcel>> = HashMap::new();
-        let mut last: Option<(SmallVec<[u32; 4]>, Arc<Parcel>)> = None;
-        for (slot, list) in lists {
-            let parcel = match &last {
-                Some((same, parcel)) if *same == list => parcel.clone(),
-                _ => {
-                    let make = || {
-                        let chosen = list.iter().map(|index| deliveries[*index as usize].clone());
-                        Arc::new(Parcel::new(chosen.collect(), position))
-                    };
-                    let parcel = parcels.entry(list.clone()).or_insert_with(make).clone();
-                    last = Some((list, parcel.clone()));
-                    parcel
-                }
-            };
-            let connected = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
-            let Some(connected) = connected else { continue };
+        let (mut sent, mut full, mut ready) = (0, 0, Vec::new());
+        let slots = &mut self.slots;
+        batch.into_parcels(position, |slot, parcel| {
+            let connected = slots.get_mut(slot as usize).and_then(Option::as_mut);
+            let Some(connected) = connected else { return };
             match connected.sender.as_ref().map(|sender| sender.send(parcel)) {
-                Some(true) => sent += 1,
-                Some(false) => {
+                Some(Sent::First) => {
+                    sent += 1;
+                    ready.push(slot);
+                }
+                Some(Sent::Another) => sent += 1, // it is known already
+                Some(Sent::Full) => {
                     connected.sender = None; // it reads what it missed from the log
                     full += 1;
                 }
                 None => {}
             }
+        });
+        let mut told = Told::default();
+        for slot in ready {
+            if let Some(sender) = self.at(slot).and_then(|connected| connected.sender.as_ref())
+                && let Some(place) = sender.ready()
+            {
+                told.add(place);
+            }
         }
+        told.tell();
         self.metrics.parcels.add(sent);
         self.metrics.mailboxes_full.add(full);
     }

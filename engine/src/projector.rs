@@ -468,7 +468,7 @@ impl Thread<'_> {
     }
 
     fn attach(&mut self, id: SubscriberId, parcels: Vec<Arc<Parcel>>, position: Position) -> Advance {
-        let (sender, mailbox) = mailbox();
+        let (sender, mailbox) = mailbox(self.state.hub.ready(id));
         self.state.hub.attach(id, sender);
         Advance { parcels, position, mailbox: Some(mailbox) }
     }

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,7 +21,7 @@ use crate::deliveries::Track;
 use crate::delivery::{Message, Parcel};
 use crate::engine::WeakEngine;
 use crate::error::Error;
-use crate::hub::{Mailbox, SubscriberId};
+use crate::hub::{Mailbox, Ready, SubscriberId};
 use crate::inbox::Counts;
 use crate::metrics::Counted;
 use crate::names::{Channel, DeviceName};
@@ -37,13 +39,16 @@ pub struct Opening {
     pub watches: Vec<Channel>,
     /// Where the device left off.
     pub resume: Option<Resume>,
+    /// Whom to tell that there is something in the mailbox: for a task that serves many subscribers, and waits for all of
+    /// them at once.
+    pub ready: Option<Ready>,
 }
 
 impl Opening {
     /// A subscription to what comes from now on.
     #[must_use]
     pub fn new(transport: &'static str) -> Self {
-        Self { transport, device: None, watches: Vec::new(), resume: None }
+        Self { transport, device: None, watches: Vec::new(), resume: None, ready: None }
     }
 }
 
@@ -160,22 +165,49 @@ impl Subscriber {
     /// # Errors
     /// Why there will be no more: what was there before has been handed out.
     pub async fn next(&mut self) -> Result<Arc<Parcel>, Ended> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<Parcel>, Ended>> {
         loop {
-            if let Some(parcel) = self.ready.pop_front() {
-                return Ok(self.handed_out(parcel));
+            ready!(self.poll_live(context))?;
+            if let Some(parcel) = self.try_next() {
+                return Poll::Ready(Ok(parcel));
+            }
+            if let Source::Live(mailbox) = &mut self.source
+                && let Some(parcel) = ready!(mailbox.poll_receive(context))
+            {
+                return Poll::Ready(Ok(self.handed_out(parcel)));
+            }
+        }
+    }
+
+    /// Waits until there is something to [take](Self::try_next), or it is live: then its [`ReadyQueue`](crate::hub::ReadyQueue)
+    /// says when there is.
+    ///
+    /// # Errors
+    /// Why there will be no more.
+    pub fn poll_live(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        loop {
+            if !self.ready.is_empty() {
+                return Poll::Ready(Ok(()));
             }
             match &mut self.source {
-                Source::Live(mailbox) => match mailbox.receive().await {
-                    Some(parcel) => return Ok(self.handed_out(parcel)),
-                    None => self.fall_behind(),
-                },
-                Source::Behind(advance) => match advance.await {
+                Source::Live(mailbox) if mailbox.is_over() => self.fall_behind(),
+                Source::Live(_) => return Poll::Ready(Ok(())),
+                Source::Behind(advance) => match ready!(advance.as_mut().poll(context)) {
                     Some(advance) => self.take_in(advance),
                     None => self.source = Source::Ended,
                 },
-                Source::Ended => return Err(Ended::Stopped),
+                Source::Ended => return Poll::Ready(Err(Ended::Stopped)),
             }
         }
+    }
+
+    /// Whether what comes next comes through its mailbox.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.ready.is_empty() && matches!(&self.source, Source::Live(mailbox) if !mailbox.is_over())
     }
 
     /// The next parcel, if one is there already.
@@ -191,7 +223,11 @@ impl Subscriber {
     /// Notes that a parcel was written to the device: to be called when the write has finished, in the order of the
     /// parcels.
     pub fn sent(&self, parcel: &Parcel) {
-        let now_ms = jiff::Timestamp::now().as_millisecond();
+        self.sent_at(parcel, jiff::Timestamp::now().as_millisecond());
+    }
+
+    /// The same, at a time in milliseconds since 1970: for who writes to many at once.
+    pub fn sent_at(&self, parcel: &Parcel, now_ms: i64) {
         if let Some(track) = &self.track {
             track.sent(parcel, now_ms);
         }

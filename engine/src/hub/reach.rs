@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::{Batch, Hub, Slot};
+use super::batch::Batch;
+use super::{Hub, Slot};
 use crate::audience::Audience;
 use crate::delivery::Message;
 use crate::event::{Addressed, Event, Fact};
@@ -102,17 +103,17 @@ impl Hub {
                 // It may be somebody's by name as well, and theirs still.
                 let all = members.clone();
                 self.retain(&mut members, |key| fold.had(key, older));
-                batch.add(Message::of(event.clone(), counts, Vec::new()), all - &members);
+                batch.add_for_many(Message::of(event.clone(), counts, Vec::new()), all - &members);
                 self.retain(&mut excepted, |key| fold.had(key, older));
             }
             // Who is left out of the newer one loses the older one all the same.
             self.stale |= &excepted;
             batch.add(Message::Superseded { ids: ids.clone(), position: event.position }, excepted);
-            batch.add(Message::of(event.clone(), counts, ids.clone()), members);
-            batch.add(Message::of(event.clone(), false, ids), watchers);
+            batch.add_for_many(Message::of(event.clone(), counts, ids.clone()), members);
+            batch.add_for_many(Message::of(event.clone(), false, ids), watchers);
         } else {
-            batch.add(Message::of(event.clone(), counts, Vec::new()), members);
-            batch.add(Message::of(event.clone(), false, Vec::new()), watchers);
+            batch.add_for_many(Message::of(event.clone(), counts, Vec::new()), members);
+            batch.add_for_many(Message::of(event.clone(), false, Vec::new()), watchers);
         }
     }
 

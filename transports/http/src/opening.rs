@@ -58,7 +58,7 @@ impl Wishes {
     pub fn opening(self, transport: &'static str) -> Opening {
         let most = self.limit.unwrap_or(limits::MISSED_DEFAULT);
         let resume = self.cursor.map(|cursor| Resume { cursor, most });
-        Opening { transport, device: self.device, watches: self.watches, resume }
+        Opening { transport, device: self.device, watches: self.watches, resume, ready: None }
     }
 }
 

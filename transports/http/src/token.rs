@@ -166,9 +166,7 @@ impl Tokens {
     /// # Errors
     /// [`Problem::unauthorized`], also when what it was given for does not hold any more.
     pub(crate) fn redeem(&self, ticket: &str) -> Result<Verified, Problem> {
-        let redeemed = self.tickets.redeem(ticket, Instant::now()).filter(|verified| {
-            self.holds(&verified.by) && Timestamp::now().as_second() < verified.identity.expires_at
-        });
+        let redeemed = self.tickets.redeem(ticket, Instant::now()).filter(|verified| self.is_good(verified));
         redeemed.ok_or_else(Problem::unauthorized)
     }
 
@@ -218,6 +216,18 @@ impl Tokens {
             Proof::Token(print) => self.keyring().has(print),
             Proof::Key(id) => self.keys.has(id),
         }
+    }
+
+    /// Whether what was shown is still good, by keys that are there and by the clock of the wall.
+    #[must_use]
+    pub fn is_good(&self, shown: &Verified) -> bool {
+        self.holds(&shown.by) && Timestamp::now().as_second() < shown.identity.expires_at
+    }
+
+    /// Tells when keys have come or gone.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Waits until what was shown does not hold any more: it has ended, was revoked, or its key is gone.

@@ -76,7 +76,7 @@ async fn next(events: Option<Events>) -> Option<(Bytes, Option<Events>)> {
         reason = end => Some((closing(context, reason), None)),
         parcel = subscriber.next() => match parcel {
             Ok(parcel) => {
-                let bytes = encoded(&parcel, encoding);
+                let bytes = parcel.encoded(encoding).clone();
                 *written = Some(parcel);
                 Some((bytes, Some(events)))
             }
@@ -96,14 +96,6 @@ fn closing(context: &Context, reason: &'static str) -> Bytes {
         return gathered([retry, event::closing(reason)]);
     }
     event::closing(reason)
-}
-
-/// A parcel as one run of bytes. That of a single delivery is shared with everybody else who gets it.
-fn encoded(parcel: &Parcel, encoding: &Encoding) -> Bytes {
-    match parcel.deliveries() {
-        [delivery] => delivery.encoded(encoding).clone(),
-        deliveries => gathered(deliveries.iter().map(|delivery| delivery.encoded(encoding).clone())),
-    }
 }
 
 fn gathered(events: impl IntoIterator<Item = Bytes>) -> Bytes {

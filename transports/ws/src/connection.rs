@@ -1,20 +1,22 @@
 //! The life of a connection: what concerns its user goes out, commands come in, one at a time, each with an answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
-use tidings_engine::{Cursor, Ended, Error, Subscriber, UserKey};
-use tidings_http::token::{Tokens, Verified, expiry};
+use jiff::Timestamp;
+use tidings_engine::{Cursor, Error, Opening, Subscriber, UserKey};
+use tidings_http::token::Verified;
 use tidings_http::{Context, Seat, Wishes, some_moment};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::close::{self, Close};
+use crate::codec::Incoming;
 use crate::command::{self, Answered, Begun};
+use crate::line::{Interrupt, Line};
 use crate::message;
 use crate::pace::Pace;
-use crate::socket::{Gone, Incoming, Socket};
+use crate::writer::Place;
 
 /// After how many heartbeats without a sign of life a connection is given up.
 const SILENT_HEARTBEATS_MOST: u32 = 3;
@@ -25,15 +27,28 @@ const RETRY_LATER_MS: u64 = 5_000;
 /// How many seconds before its token ends a client is told, so that it can show another one.
 const WARNED_BEFORE: i64 = 60;
 
-/// A connection of somebody.
+/// However long a token lasts, it is looked at again after this: a clock may be set.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// A connection of somebody. What it is made of is kept as long as it lasts: it is small.
 pub(crate) struct Connection {
     context: Context,
     /// Whose it is, and by which token; a newer one takes its place.
-    shown: watch::Sender<Arc<Verified>>,
-    subscriber: Subscriber,
+    shown: Arc<Verified>,
+    line: Arc<Line>,
+    /// Its turn with a writer.
+    _place: Place,
     pace: Pace,
     /// One of those that the user may have.
     _seat: Option<Seat<UserKey>>,
+    heard: Instant,
+    heartbeat_at: Instant,
+    /// When more is to be read from a client that sends too much.
+    read_at: Option<Instant>,
+    /// Whether the client knows that its token ends soon.
+    is_warned: bool,
+    /// One command at a time: while it runs, nothing is read, and deliveries go on.
+    running: Option<BoxFuture<'static, Answered>>,
 }
 
 /// Why a connection ends.
@@ -44,152 +59,175 @@ enum End {
     Gone,
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
-
 impl Connection {
-    /// Subscribes to what concerns the identity's user.
-    pub(crate) async fn open(context: &Context, shown: Verified, wishes: Wishes) -> Result<Self, Close> {
+    /// Subscribes to what concerns the identity's user, on a line that a writer has.
+    pub(crate) async fn open(
+        context: &Context,
+        shown: Verified,
+        wishes: Wishes,
+        line: Arc<Line>,
+        place: Place,
+    ) -> Result<Self, Close> {
         let seat = context.limits.connect(&shown.identity).map_err(|_| close::TOO_MANY_CONNECTIONS)?;
-        let subscriber = context.engine.subscribe(&shown.identity, wishes.opening("ws")).await.map_err(
-            |error| match error {
+        let opening = Opening { ready: Some(place.ready()), ..wishes.opening("ws") };
+        let subscriber =
+            context.engine.subscribe(&shown.identity, opening).await.map_err(|error| match error {
                 Error::Forbidden { .. } => close::FORBIDDEN,
                 Error::Stopping => close::STOPPING,
                 Error::InsufficientStorage => close::NO_ROOM,
                 _ => close::INTERNAL,
-            },
-        )?;
-        let pace = Pace::new(context.limits.commands());
-        let shown = watch::Sender::new(Arc::new(shown));
-        Ok(Self { context: context.clone(), shown, subscriber, pace, _seat: seat })
+            })?;
+        let given = context.limits.settings();
+        line.put(&message::hello(&shown.identity, subscriber.hello(), &given));
+        line.begin(subscriber);
+        let now = Instant::now();
+        let mut connection = Self {
+            context: context.clone(),
+            shown: Arc::new(shown),
+            line,
+            _place: place,
+            pace: Pace::new(context.limits.commands()),
+            _seat: seat,
+            heard: now,
+            heartbeat_at: now + context.limits.heartbeat(),
+            read_at: None,
+            is_warned: false,
+            running: None,
+        };
+        // The hello has said it to who comes with a token that ends soon.
+        connection.is_warned = connection.ends_soon();
+        Ok(connection)
     }
 
     /// Serves the connection until it ends.
-    pub(crate) async fn run(mut self, mut socket: Socket) {
-        let End::Close(close) = self.serve(&mut socket).await else { return };
-        let cursor = self.context.engine.log().cursor(self.subscriber.position());
-        drop(self.subscriber); // nothing more is to be gathered for it while it says goodbye
-        socket.close(Some(closing(&self.context, close, Some(&cursor))), close).await;
+    pub(crate) async fn run(&mut self) {
+        let end = self.serve().await;
+        let position = self.line.end(); // nothing more is to be gathered for it while it says goodbye
+        let End::Close(close) = end else {
+            return Box::pin(self.line.answer_close()).await;
+        };
+        let cursor = position.map(|position| self.context.engine.log().cursor(position));
+        let last = closing(&self.context, close, cursor.as_ref());
+        // In a box: a goodbye is short, and a connection need not have room for it as long as it lasts.
+        Box::pin(self.line.close(Some(&last), close)).await;
     }
 
-    async fn serve(&mut self, socket: &mut Socket) -> End {
-        let shutdown = self.context.shutdown.clone();
-        let ended = ended(self.context.tokens.clone(), self.shown.subscribe());
-        // Beside everything else, so that neither waits for a client that is slow to take what is written.
-        tokio::select! {
-            conversed = self.converse(socket) => match conversed {
-                Ok(never) => match never {},
-                Err(end) => end,
-            },
-            () = ended => End::Close(close::UNAUTHORIZED),
-            () = shutdown.cancelled() => End::Close(close::STOPPING),
+    /// Nothing here waits for the client: what it is told is put on the line, and written beside everything else.
+    async fn serve(&mut self) -> End {
+        // Whoever came while something changed for everybody was not called.
+        if let Err(end) = self.look_up() {
+            return end;
         }
-    }
-
-    async fn converse(&mut self, socket: &mut Socket) -> Result<std::convert::Infallible, End> {
-        let given = self.context.limits.settings();
-        socket.write(message::hello(&self.identity(), self.subscriber.hello(), &given)).await?;
-        let heartbeat_every = self.context.limits.heartbeat();
-        let mut ending = std::pin::pin!(ending(self.shown.subscribe()));
-        let encoding = self.context.engine.json().clone();
-        let mut heartbeat = tokio::time::interval_at(Instant::now() + heartbeat_every, heartbeat_every);
-        let mut heard = Instant::now();
-        // One command at a time: while it runs, nothing is read, and deliveries go on.
-        let mut running: Option<BoxFuture<'static, Answered>> = None;
-        let mut read_again = None;
+        let line = self.line.clone();
+        let mut due = std::pin::pin!(tokio::time::sleep_until(self.due()));
         loop {
-            tokio::select! {
-                parcel = self.subscriber.next() => {
-                    let parcel = parcel.map_err(|Ended::Stopped| End::Close(close::STOPPING))?;
-                    socket.write_parcel(&parcel, &encoding).await?;
-                    self.subscriber.sent(&parcel);
+            let turn = tokio::select! {
+                interrupt = line.deliver() => match interrupt {
+                    Interrupt::Gone => Err(End::Gone),
+                    Interrupt::Stopped => Err(End::Close(close::STOPPING)),
+                    Interrupt::Called => self.look_up(),
+                },
+                answer = finished(&mut self.running), if self.running.is_some() => {
+                    self.answered(answer);
+                    Ok(())
                 }
-                answer = finished(&mut running), if running.is_some() => {
-                    running = None;
-                    if let Some(shown) = answer.shown {
-                        self.shown.send_replace(Arc::new(shown));
-                    }
-                    // An answer comes after everything that it may have seen.
-                    while let Some(parcel) = self.subscriber.try_next() {
-                        socket.write_parcel(&parcel, &encoding).await?;
-                        self.subscriber.sent(&parcel);
-                    }
-                    socket.write(answer.text).await?;
+                incoming = line.read(), if self.running.is_none() && self.read_at.is_none() => {
+                    self.received(incoming)
                 }
-                incoming = read(socket, read_again), if running.is_none() => {
-                    heard = Instant::now();
-                    read_again = self.pace.frame().map(|wait| heard + wait);
-                    match incoming {
-                        Incoming::Text(text) => match self.begin(&text) {
-                            Begun::Running(command) => running = Some(command),
-                            Begun::Done => {}
-                            Begun::Persistent => return Err(End::Close(close::TOO_MANY_COMMANDS)),
-                        },
-                        Incoming::Alive => {}
-                        Incoming::Binary(_) => return Err(End::Close(close::NOT_TEXT)),
-                        Incoming::Broken(close) => return Err(End::Close(close)),
-                        Incoming::Closed => return Err(End::Gone),
-                    }
-                }
-                expires_at = &mut ending => {
-                    socket.write(message::expiring(expires_at)).await?;
-                    ending.set(self::ending(self.shown.subscribe()));
-                }
-                _ = heartbeat.tick() => {
-                    if heard.elapsed() > heartbeat_every * SILENT_HEARTBEATS_MOST {
-                        return Err(End::Close(close::TIMEOUT));
-                    }
-                    let cursor = self.context.engine.log().cursor(self.subscriber.settle());
-                    socket.write_heartbeat(message::heartbeat(&cursor)).await?;
-                }
+                () = &mut due => self.wake(),
+            };
+            if let Err(end) = turn {
+                return end;
+            }
+            let next = self.due();
+            if due.deadline() != next {
+                due.as_mut().reset(next);
             }
         }
     }
 
-    fn identity(&self) -> tidings_engine::Identity {
-        self.shown.borrow().identity.clone()
+    /// When something is to be done, whatever happens meanwhile.
+    fn due(&self) -> Instant {
+        let in_seconds = |seconds: i64| {
+            let left = seconds.saturating_sub(Timestamp::now().as_second());
+            Instant::now() + u64::try_from(left).map_or(Duration::ZERO, Duration::from_secs).min(LOOK_AGAIN)
+        };
+        let expires_at = self.shown.identity.expires_at;
+        let token_at = if self.is_warned { expires_at } else { expires_at.saturating_sub(WARNED_BEFORE) };
+        self.heartbeat_at.min(in_seconds(token_at)).min(self.read_at.unwrap_or(self.heartbeat_at))
     }
 
-    fn begin(&mut self, text: &Utf8Bytes) -> Begun {
-        let shown = self.shown.borrow().clone();
-        command::begin(&self.context, shown, &mut self.subscriber, &mut self.pace, text.as_str())
+    fn ends_soon(&self) -> bool {
+        Timestamp::now().as_second() >= self.shown.identity.expires_at.saturating_sub(WARNED_BEFORE)
     }
-}
 
-/// Waits until the last token that was shown does not hold any more.
-async fn ended(tokens: Arc<Tokens>, mut shown: watch::Receiver<Arc<Verified>>) {
-    loop {
-        let last = shown.borrow_and_update().clone();
-        tokio::select! {
-            () = tokens.ended(&last) => return,
-            Ok(()) = shown.changed() => {}
+    /// Looks whether the connection may go on.
+    fn look_up(&self) -> Result<(), End> {
+        if self.context.shutdown.is_cancelled() {
+            return Err(End::Close(close::STOPPING));
+        }
+        if !self.context.tokens.is_good(&self.shown) {
+            return Err(End::Close(close::UNAUTHORIZED));
+        }
+        Ok(())
+    }
+
+    /// Does what is due.
+    fn wake(&mut self) -> Result<(), End> {
+        self.look_up()?;
+        let now = Instant::now();
+        self.read_at = self.read_at.filter(|at| *at > now);
+        if !self.is_warned && self.ends_soon() {
+            self.is_warned = true;
+            self.line.put(&message::expiring(self.shown.identity.expires_at));
+        }
+        if self.heartbeat_at <= now {
+            let heartbeat_every = self.context.limits.heartbeat();
+            if self.heard.elapsed() > heartbeat_every * SILENT_HEARTBEATS_MOST {
+                return Err(End::Close(close::TIMEOUT));
+            }
+            self.heartbeat_at = now + heartbeat_every;
+            let settled = self.line.with_subscriber(Subscriber::settle).unwrap_or_default();
+            let cursor = self.context.engine.log().cursor(settled);
+            self.line.put_and_ping(&message::heartbeat(&cursor));
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.heard = Instant::now();
+        self.read_at = self.pace.frame().map(|wait| self.heard + wait);
+        match incoming {
+            Incoming::Text(text) => self.begin(&text),
+            Incoming::Alive => Ok(()),
+            Incoming::Binary(_) => Err(End::Close(close::NOT_TEXT)),
+            Incoming::Broken(close) => Err(End::Close(close)),
+            Incoming::Closed => Err(End::Gone),
         }
     }
-}
 
-/// Waits until the last token that was shown ends soon, and says when. Who comes with one that does is not told: the hello
-/// has said it.
-async fn ending(mut shown: watch::Receiver<Arc<Verified>>) -> i64 {
-    loop {
-        let expires_at = shown.borrow_and_update().identity.expires_at;
-        let warned_at = expires_at.saturating_sub(WARNED_BEFORE);
-        let is_soon = jiff::Timestamp::now().as_second() >= warned_at;
-        tokio::select! {
-            changed = shown.changed() => if changed.is_err() { std::future::pending().await },
-            () = expiry(warned_at), if !is_soon => return expires_at,
+    /// Begins what a frame asks for.
+    fn begin(&mut self, text: &str) -> Result<(), End> {
+        let Self { context, shown, line, pace, .. } = self;
+        let begun =
+            line.with_subscriber(|subscriber| command::begin(context, shown.clone(), subscriber, pace, text));
+        match begun.unwrap_or(Begun::Done) {
+            Begun::Running(command) => self.running = Some(command),
+            Begun::Done => {}
+            Begun::Persistent => return Err(End::Close(close::TOO_MANY_COMMANDS)),
         }
+        Ok(())
     }
-}
 
-/// What comes in next, once it is to be read.
-async fn read(socket: &mut Socket, at: Option<Instant>) -> Incoming {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at).await;
+    fn answered(&mut self, answer: Answered) {
+        self.running = None;
+        if let Some(shown) = answer.shown {
+            self.shown = Arc::new(shown);
+            self.is_warned = self.ends_soon();
+        }
+        // An answer comes after everything that it may have seen.
+        self.line.put_behind(&answer.text);
     }
-    socket.read().await
 }
 
 /// The answer of the command that runs; while there is none, it never comes.

@@ -1,17 +1,18 @@
 //! An echo, so that a suite of WebSocket cases that knows nothing of ours can be run against the code that ours run on: the
-//! same accept loop, handshake, limits, frames and closing. It is for tests: the server never mounts it, and nothing in a
-//! configuration does. It needs no token and touches nothing of the engine.
+//! same accept loop, handshake, limits, frames, line and closing. It is for tests: the server never mounts it, and nothing
+//! in a configuration does. It needs no token and touches nothing of the engine.
 
-use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
+use hyper::upgrade::OnUpgrade;
+use tidings_http::problem::Problem;
 use tidings_http::{Api, Context, Routes};
+use tungstenite::protocol::Message;
 
-use crate::socket::{self, Gone, Incoming, Socket};
-
-/// What the header of a frame takes at most, beside the message.
-const FRAME_HEADER_BYTES: usize = 14;
+use crate::codec::Incoming;
+use crate::handshake::accept;
+use crate::line::Line;
 
 /// Sends back every message that comes to a path.
 pub struct Echo(pub &'static str);
@@ -22,28 +23,25 @@ impl Routes for Echo {
     }
 }
 
-async fn upgrade(State(context): State<Context>, upgrade: WebSocketUpgrade) -> Response {
-    let message_bytes = context.limits.message_bytes();
-    socket::limited(upgrade, message_bytes)
-        // What may come in has to go out again; ours write pages, and never what they have read.
-        .max_write_buffer_size(2 * (message_bytes + FRAME_HEADER_BYTES))
-        .on_upgrade(move |socket| {
-            let connections = context.connections.clone();
-            connections.track_future(serve(Socket::new(socket)))
-        })
+async fn upgrade(State(context): State<Context>, request: Request) -> Result<Response, Problem> {
+    let (_, response, on_upgrade) = accept(request)?;
+    let connections = context.connections.clone();
+    connections.spawn(serve(context, on_upgrade));
+    Ok(response)
 }
 
-async fn serve(mut socket: Socket) {
+async fn serve(context: Context, on_upgrade: OnUpgrade) {
+    let Ok(upgraded) = on_upgrade.await else { return };
+    // Nothing is delivered here, so how is all the same.
+    let line = Line::new(upgraded, context.limits.message_bytes(), context.engine.json().clone());
     loop {
-        let written = match socket.read().await {
-            Incoming::Text(text) => socket.write(text.as_str().to_owned()).await,
-            Incoming::Binary(bytes) => socket.write_binary(bytes).await,
-            Incoming::Alive => Ok(()),
-            Incoming::Broken(close) => return socket.close(None, close).await,
-            Incoming::Closed => return,
-        };
-        if let Err(Gone) = written {
-            return;
+        // What was put on the line is written before more is read.
+        match line.read().await {
+            Incoming::Text(text) => line.put_message(Message::Text(text)),
+            Incoming::Binary(bytes) => line.put_message(Message::Binary(bytes)),
+            Incoming::Alive => {}
+            Incoming::Broken(close) => return line.close(None, close).await,
+            Incoming::Closed => return line.answer_close().await,
         }
     }
 }

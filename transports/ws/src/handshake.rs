@@ -1,63 +1,103 @@
 //! From an HTTP request to a connection of somebody: by the token in the `Authorization` header, a ticket or a token in the
 //! address, or the token in the first frame.
 
-use axum::extract::State;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::http::HeaderMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use hyper::upgrade::OnUpgrade;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tidings_engine::delivery::Encoding;
 use tidings_engine::{Channel, Cursor, DeviceName, input, limits};
 use tidings_http::problem::Problem;
 use tidings_http::token::Verified;
 use tidings_http::{Context, Wishes};
+use tungstenite::handshake::server::create_response;
 
 use crate::close::{self, Close};
+use crate::codec::Incoming;
 use crate::connection::{Connection, closing};
-use crate::socket::{self, Incoming, Socket};
+use crate::line::Line;
+use crate::writer::Writers;
+
+/// What all connections have together.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) writers: Arc<Writers>,
+    pub(crate) encoding: Encoding,
+}
 
 pub(crate) async fn upgrade(
     State(context): State<Context>,
     wishes: Result<Wishes, Problem>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    request: Request,
+    shared: Shared,
 ) -> Response {
-    let Ok(upgrade) = upgrade else {
-        return Problem::field("upgrade", "expected a WebSocket handshake").into_response();
-    };
-    if let Err(problem) = context.origins.check_upgrade(&headers) {
-        return problem.into_response();
-    }
-    let mut wishes = match wishes {
-        Ok(wishes) => wishes,
-        Err(problem) => return problem.into_response(),
-    };
-    let shown = match wishes.shown(&context, &headers).await {
-        Ok(shown) => shown,
-        Err(problem) => return problem.into_response(),
-    };
-    socket::limited(upgrade, context.limits.message_bytes()).on_upgrade(move |socket| {
-        let connections = context.connections.clone();
-        connections.track_future(serve(context, shown, wishes, socket))
-    })
+    begin(context, wishes, request, shared).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn serve(context: Context, shown: Option<Verified>, mut wishes: Wishes, socket: WebSocket) {
-    let mut socket = Socket::new(socket);
+async fn begin(
+    context: Context,
+    wishes: Result<Wishes, Problem>,
+    request: Request,
+    shared: Shared,
+) -> Result<Response, Problem> {
+    let (request, response, on_upgrade) = accept(request)?;
+    context.origins.check_upgrade(request.headers())?;
+    let mut wishes = wishes?;
+    let shown = wishes.shown(&context, request.headers()).await?;
+    let connections = context.connections.clone();
+    connections.spawn(async move {
+        // In a box: what it takes to begin is not kept as long as the connection lasts.
+        let connection = Box::pin(opened(context, shared, shown, wishes, on_upgrade)).await;
+        if let Some(mut connection) = connection {
+            connection.run().await;
+        }
+    });
+    Ok(response)
+}
+
+/// What a handshake is answered, and what it becomes then.
+pub(crate) fn accept(request: Request) -> Result<(Request<()>, Response, OnUpgrade), Problem> {
+    let (mut parts, _) = request.into_parts();
+    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let request = Request::from_parts(parts, ());
+    let not_expected = || Problem::field("upgrade", "expected a WebSocket handshake");
+    let response = create_response(&request).map_err(|_| not_expected())?.map(|()| Body::empty());
+    Ok((request, response, on_upgrade.ok_or_else(not_expected)?))
+}
+
+/// A connection that has begun; `None` when it was told why it cannot, or has gone.
+async fn opened(
+    context: Context,
+    shared: Shared,
+    shown: Option<Verified>,
+    mut wishes: Wishes,
+    on_upgrade: OnUpgrade,
+) -> Option<Box<Connection>> {
+    let upgraded =
+        on_upgrade.await.inspect_err(|error| tracing::debug!(%error, "a connection was not upgraded"));
+    let Shared { writers, encoding } = shared;
+    let line = Arc::new(Line::new(upgraded.ok()?, context.limits.message_bytes(), encoding));
     let shown = match shown {
         Some(shown) => Ok(shown),
         None => tokio::select! {
             () = context.shutdown.cancelled() => Err(close::STOPPING),
-            shown = in_first_frame(&context, &mut wishes, &mut socket) => shown,
+            shown = in_first_frame(&context, &mut wishes, &line) => shown,
         },
     };
     let connected = match shown {
-        Ok(shown) => Connection::open(&context, shown, wishes).await,
+        Ok(shown) => Connection::open(&context, shown, wishes, line.clone(), writers.place(&line)).await,
         Err(close) => Err(close),
     };
     match connected {
-        Ok(connection) => connection.run(socket).await,
-        Err(close) => socket.close(Some(closing(&context, close, None)), close).await,
+        Ok(connection) => Some(Box::new(connection)),
+        Err(close) => {
+            line.close(Some(&closing(&context, close, None)), close).await;
+            None
+        }
     }
 }
 
@@ -77,14 +117,10 @@ pub(crate) struct TokenFrame {
     watch: Vec<Channel>,
 }
 
-async fn in_first_frame(
-    context: &Context,
-    wishes: &mut Wishes,
-    socket: &mut Socket,
-) -> Result<Verified, Close> {
+async fn in_first_frame(context: &Context, wishes: &mut Wishes, line: &Line) -> Result<Verified, Close> {
     let first = async {
         loop {
-            match socket.read().await {
+            match line.read().await {
                 Incoming::Alive => {}
                 other => return other,
             }

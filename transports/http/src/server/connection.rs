@@ -12,7 +12,7 @@ use tidings_config::{LimitSettings, Settings};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_io_timeout::TimeoutStream;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,7 +31,7 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A socket that fails once nothing can be written to it for so long: whoever reads slowly is served slowly, whoever
 /// does not read at all is given up.
-type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
+type Socket = Pin<Box<TimeoutWriter<TcpStream>>>;
 
 /// The conditions under which connections are served.
 pub(super) struct Conditions {
@@ -127,8 +127,8 @@ impl Conditions {
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.stall_patience));
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.stall_patience));
         Box::pin(stream)
     }
 }

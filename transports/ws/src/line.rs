@@ -1,0 +1,406 @@
+//! The line to a client: what is written to its socket, in order, and what is read from it. The one place that touches
+//! the socket.
+//!
+//! Two sides write: the connection's own task, and, as long as the socket takes everything at once, the
+//! [writer](crate::writer) that serves many lines together. Whoever finds that it does not leaves the rest to the task.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use smallvec::SmallVec;
+use tidings_engine::delivery::{Encoding, Parcel};
+use tidings_engine::{Ended, Position, Subscriber};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tungstenite::protocol::{CloseFrame, Message};
+
+use crate::close::Close;
+use crate::codec::{Codec, Incoming, text_frame};
+
+/// How long the goodbye may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes read at a time, into a buffer that all connections of a thread share.
+const READ_BYTES: usize = 16 << 10;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// The connection is gone, or as good as gone.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// What delivering ends with.
+#[derive(Debug)]
+pub(crate) enum Interrupt {
+    /// The connection is gone.
+    Gone,
+    /// The engine stops.
+    Stopped,
+    /// Something has changed for everybody: it is to be looked whether the connection may go on.
+    Called,
+}
+
+impl From<Gone> for Interrupt {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+/// A line.
+pub(crate) struct Line {
+    ends: Mutex<Ends>,
+    /// The connection's own task.
+    task: AtomicWaker,
+    is_called: AtomicBool,
+    encoding: Encoding,
+}
+
+/// Both ends of the socket, and what waits at them.
+struct Ends {
+    socket: TokioIo<Upgraded>,
+    codec: Codec,
+    /// What came in and was not looked at yet.
+    unread: Bytes,
+    unwritten: VecDeque<Bytes>,
+    /// Parcels that are being written, the last of them with the last of what is unwritten.
+    writing: Vec<Arc<Parcel>>,
+    subscriber: Option<Subscriber>,
+    is_broken: bool,
+}
+
+impl Line {
+    /// The line of an upgraded connection that sends messages of so many bytes at most.
+    pub(crate) fn new(socket: Upgraded, message_bytes: usize, encoding: Encoding) -> Self {
+        let ends = Ends {
+            socket: TokioIo::new(socket),
+            codec: Codec::new(message_bytes),
+            unread: Bytes::new(),
+            unwritten: VecDeque::new(),
+            writing: Vec::new(),
+            subscriber: None,
+            is_broken: false,
+        };
+        Self { ends: Mutex::new(ends), task: AtomicWaker::new(), is_called: AtomicBool::new(false), encoding }
+    }
+
+    /// From now on, what a subscriber gets is written.
+    pub(crate) fn begin(&self, subscriber: Subscriber) {
+        self.ends().subscriber = Some(subscriber);
+    }
+
+    /// Writes nothing more of what the subscriber gets. Up to where it was given everything.
+    pub(crate) fn end(&self) -> Option<Position> {
+        let subscriber = self.ends().subscriber.take();
+        subscriber.map(|subscriber| subscriber.position())
+    }
+
+    /// Does something with the subscriber, if there is one.
+    pub(crate) fn with_subscriber<T>(&self, act: impl FnOnce(&mut Subscriber) -> T) -> Option<T> {
+        self.ends().subscriber.as_mut().map(act)
+    }
+
+    /// Waits for the next frame. May be dropped and called again.
+    pub(crate) async fn read(&self) -> Incoming {
+        poll_fn(|context| self.ends().poll_read(context)).await
+    }
+
+    /// Puts a message on the line, before everything that comes from now on.
+    pub(crate) fn put(&self, text: &str) {
+        self.ends().put(text_frame(text.as_bytes()));
+    }
+
+    /// Puts a message of any kind on the line.
+    pub(crate) fn put_message(&self, message: Message) {
+        self.ends().put_message(message);
+    }
+
+    /// The same as [`put`](Self::put), after everything that the subscriber has already.
+    pub(crate) fn put_behind(&self, text: &str) {
+        let mut ends = self.ends();
+        ends.gather(&self.encoding);
+        ends.put(text_frame(text.as_bytes()));
+    }
+
+    /// Puts a message and the wish for a sign of life on a line on which nothing waits. What waits is a sign itself.
+    pub(crate) fn put_and_ping(&self, text: &str) {
+        let mut ends = self.ends();
+        if ends.unwritten.is_empty() {
+            ends.put(text_frame(text.as_bytes()));
+            ends.put_message(Message::Ping(Bytes::new()));
+        }
+    }
+
+    /// Interrupts the connection's task.
+    pub(crate) fn call(&self) {
+        self.is_called.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Writes what is put on the line, and what the subscriber gets whenever the [writer](crate::writer) cannot: when the socket
+    /// does not take everything at once, and while the subscriber reads on from the log. However long that takes: the socket gives
+    /// up a client that takes no byte. May be dropped and called again.
+    pub(crate) async fn deliver(&self) -> Interrupt {
+        let delivered = poll_fn(|context| {
+            self.task.register(context.waker());
+            if self.is_called.swap(false, Ordering::AcqRel) {
+                return Poll::Ready(Err(Interrupt::Called));
+            }
+            self.ends().poll_deliver(context, &self.encoding)
+        });
+        match delivered.await {
+            Ok(never) => match never {},
+            Err(why) => why,
+        }
+    }
+
+    /// Writes what is in the subscriber's mailbox, as far as the socket takes it at once, at a time in milliseconds since
+    /// 1970. What it does not take, and whatever else has to be waited for, is left to the task.
+    pub(crate) fn write_ready(&self, together: &mut Together, now_ms: i64) {
+        let written = self.ends().write_ready(together, &self.encoding, now_ms);
+        if !written {
+            self.task.wake();
+        }
+    }
+
+    /// Says goodbye: a last message, if there is one, then the close frame.
+    pub(crate) async fn close(&self, last: Option<&str>, close: Close) {
+        let goodbye = async {
+            {
+                let mut ends = self.ends();
+                if let Some(last) = last {
+                    ends.put(text_frame(last.as_bytes()));
+                }
+                ends.put_message(Message::Close(Some(CloseFrame {
+                    code: close.code.into(),
+                    reason: close.reason.into(),
+                })));
+            }
+            self.flush().await?;
+            poll_fn(|context| self.ends().poll_finish(context)).await;
+            // The client's own close frame, so that it gets to read ours before the connection is cut.
+            while !matches!(self.read().await, Incoming::Closed | Incoming::Broken(_)) {}
+            Ok::<_, Gone>(())
+        };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, goodbye).await; // whoever has gone needs no goodbye
+    }
+
+    /// Answers a client that closes: without, it takes its close for a broken connection.
+    pub(crate) async fn answer_close(&self) {
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, self.flush()).await;
+    }
+
+    async fn flush(&self) -> Result<(), Gone> {
+        poll_fn(|context| self.ends().poll_flush(context)).await
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ends {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
+        loop {
+            // Who asks has to listen, too: as long as something of ours waits, nothing is read.
+            if let Err(Gone) = ready!(self.poll_flush(context)) {
+                return Poll::Ready(Incoming::Closed);
+            }
+            let came = self.codec.read(&mut self.unread);
+            let own = self.codec.take_own();
+            self.put(own);
+            if let Some(incoming) = came {
+                return Poll::Ready(incoming);
+            }
+            if self.unwritten.is_empty() && !ready!(self.poll_fill(context)) {
+                return Poll::Ready(Incoming::Closed);
+            }
+        }
+    }
+
+    /// Reads what there is. `false` when nothing more comes.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer));
+            self.unread = Bytes::copy_from_slice(buffer.filled());
+            Poll::Ready(read.is_ok() && !self.unread.is_empty())
+        })
+    }
+
+    fn put(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.unwritten.push_back(bytes);
+        }
+    }
+
+    fn put_message(&mut self, message: Message) {
+        self.codec.write(message);
+        let own = self.codec.take_own();
+        self.put(own);
+    }
+
+    /// Takes what the subscriber has already, to be written.
+    fn gather(&mut self, encoding: &Encoding) {
+        while let Some(parcel) = self.subscriber.as_mut().and_then(Subscriber::try_next) {
+            self.put(parcel.encoded(encoding).clone());
+            self.writing.push(parcel);
+        }
+    }
+
+    /// Writes everything that waits.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if self.is_broken {
+            return Poll::Ready(Err(Gone));
+        }
+        while let Some(bytes) = self.unwritten.front_mut() {
+            let written = ready!(poll_write(&mut self.socket, context, bytes, &mut self.is_broken))?;
+            bytes.advance(written);
+            if bytes.is_empty() {
+                self.unwritten.pop_front();
+            }
+        }
+        ready!(poll_flush(&mut self.socket, context, &mut self.is_broken))?;
+        if self.unwritten.capacity() > 0 {
+            self.unwritten = VecDeque::new(); // a quiet connection keeps nothing
+        }
+        self.note_written();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing more comes, to a client whose own close could not be understood: it ends the connection then.
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self.codec.is_broken() {
+            true => Pin::new(&mut self.socket).poll_shutdown(context).map(|_| ()),
+            false => Poll::Ready(()),
+        }
+    }
+
+    fn note_written(&mut self) {
+        if self.writing.is_empty() {
+            return;
+        }
+        let now_ms = Timestamp::now().as_millisecond();
+        for parcel in std::mem::take(&mut self.writing) {
+            if let Some(subscriber) = &self.subscriber {
+                subscriber.sent_at(&parcel, now_ms);
+            }
+        }
+    }
+
+    fn poll_deliver(
+        &mut self,
+        context: &mut Context<'_>,
+        encoding: &Encoding,
+    ) -> Poll<Result<Infallible, Interrupt>> {
+        loop {
+            ready!(self.poll_flush(context))?;
+            let Some(subscriber) = &mut self.subscriber else { return Poll::Pending };
+            if let Some(parcel) = subscriber.try_next() {
+                self.put(parcel.encoded(encoding).clone());
+                self.writing.push(parcel);
+                continue;
+            }
+            if subscriber.is_live() {
+                return Poll::Pending; // the writer is told of what comes next
+            }
+            ready!(subscriber.poll_live(context)).map_err(|Ended::Stopped| Interrupt::Stopped)?;
+        }
+    }
+
+    /// Whether everything that was to be written was.
+    fn write_ready(&mut self, together: &mut Together, encoding: &Encoding, now_ms: i64) -> bool {
+        let Some(subscriber) = &mut self.subscriber else { return true };
+        if !self.unwritten.is_empty() || self.is_broken {
+            return true; // the task is at it, and goes on with what there is then
+        }
+        let parcels: Parcels = std::iter::from_fn(|| subscriber.try_next()).collect();
+        if parcels.is_empty() {
+            return subscriber.is_live();
+        }
+        let bytes = together.encoded(&parcels, encoding);
+        // The task waits for the socket, where that is needed.
+        let context = &mut Context::from_waker(Waker::noop());
+        let written = match poll_write(&mut self.socket, context, &bytes, &mut self.is_broken) {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(Gone)) => return false,
+            Poll::Pending => 0,
+        };
+        let is_written =
+            written == bytes.len() && poll_flush(&mut self.socket, context, &mut self.is_broken).is_ready();
+        if is_written {
+            parcels.iter().for_each(|parcel| subscriber.sent_at(parcel, now_ms));
+            return subscriber.is_live();
+        }
+        self.writing.extend(parcels);
+        self.put(bytes.slice(written..));
+        false
+    }
+}
+
+/// Parcels that wait for one line: the usual number is one.
+type Parcels = SmallVec<[Arc<Parcel>; 4]>;
+
+/// Several parcels as one run of bytes, for one line after the other that has the same ones.
+#[derive(Default)]
+pub(crate) struct Together {
+    parcels: Parcels,
+    bytes: Bytes,
+}
+
+impl Together {
+    fn encoded(&mut self, parcels: &Parcels, encoding: &Encoding) -> Bytes {
+        if let [parcel] = &**parcels {
+            return parcel.encoded(encoding).clone();
+        }
+        let are_the_same = self.parcels.len() == parcels.len()
+            && self.parcels.iter().zip(parcels).all(|(one, other)| Arc::ptr_eq(one, other));
+        if !are_the_same {
+            let runs = parcels.iter().map(|parcel| &parcel.encoded(encoding)[..]);
+            self.bytes = runs.collect::<SmallVec<[_; 8]>>().concat().into();
+            self.parcels.clone_from(parcels);
+        }
+        self.bytes.clone()
+    }
+}
+
+fn poll_write(
+    socket: &mut TokioIo<Upgraded>,
+    context: &mut Context<'_>,
+    bytes: &[u8],
+    is_broken: &mut bool,
+) -> Poll<Result<usize, Gone>> {
+    let written = ready!(Pin::new(socket).poll_write(context, bytes));
+    Poll::Ready(written.and_then(none_is_an_end).map_err(|_| {
+        *is_broken = true;
+        Gone
+    }))
+}
+
+fn none_is_an_end(written: usize) -> io::Result<usize> {
+    if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
+}
+
+fn poll_flush(
+    socket: &mut TokioIo<Upgraded>,
+    context: &mut Context<'_>,
+    is_broken: &mut bool,
+) -> Poll<Result<(), Gone>> {
+    let flushed = ready!(Pin::new(socket).poll_flush(context));
+    Poll::Ready(flushed.map_err(|_| {
+        *is_broken = true;
+        Gone
+    }))
+}
