@@ -54,7 +54,7 @@ async fn echo() -> (String, DropGuard, tempfile::TempDir) {
     let (_, settings) = watch::channel(Arc::new(Settings { limits, ..Settings::default() }));
     let http = Http::bind("127.0.0.1:0".parse().unwrap(), Arc::new(tokens)).await.unwrap();
     let http = http.following(settings).with(Echo("/"));
-    let (address, shutdown) = (http.address().unwrap().to_string(), CancellationToken::new());
+    let (address, shutdown) = (http.address().to_string(), CancellationToken::new());
     tokio::spawn(Box::new(http).run(engine, shutdown.clone()));
     (address, shutdown.drop_guard(), directory)
 }

@@ -71,7 +71,7 @@ async fn no_surprises(token: &str) {
 
 #[tokio::test]
 async fn whatever_an_operator_asks_is_answered_as_the_document_says() {
-    let scopes = vec!["publish".to_owned(), "admin".to_owned()];
+    let scopes = ["publish", "admin", "operator"].map(str::to_owned).to_vec();
     let user = Some("ada".to_owned());
     no_surprises(&token(&Grant { user, scopes, channels: vec!["topic:*".to_owned()], ..Grant::default() }))
         .await;
@@ -133,7 +133,7 @@ async fn a_server_whose_disk_is_full_answers_as_the_document_says() {
     let world = World::with_configuration(&format!("reserve-bytes = {}", i64::MAX)).await;
     // Whoever is new is recorded, also when they only read: so everybody is.
     let new = |id: &str| {
-        let scopes = vec!["publish".to_owned(), "admin".to_owned()];
+        let scopes = ["publish", "admin", "operator"].map(str::to_owned).to_vec();
         let channels = vec!["topic:*".to_owned()];
         token(&Grant { user: Some(id.to_owned()), scopes, channels, ..Grant::default() })
     };

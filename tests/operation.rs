@@ -9,6 +9,8 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tidings_http::token::Grant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::world::{World, in_time, person, service, token};
 
@@ -192,11 +194,15 @@ async fn while_it_starts_it_lives_is_not_ready_and_says_when_to_come_back() {
         let live = ask("/health/live").await;
         let ready = ask("/health/ready").await;
         let other = ask("/v1/counts").await;
+        let mut early = Vec::new();
+        for _ in 0..20 {
+            early.push(TcpStream::connect(&free).await.unwrap());
+        }
         log.execute_batch("ROLLBACK").unwrap();
-        (live, ready, other)
+        (live, ready, other, early)
     };
     let _server = command.spawn().unwrap();
-    let (live, ready, other) = asked.await;
+    let (live, ready, other, early) = asked.await;
     assert_eq!(live, (StatusCode::OK, false, json!({ "status": "live" })));
     assert_eq!(ready, (StatusCode::SERVICE_UNAVAILABLE, false, json!({ "status": "starting" })));
     assert_eq!((other.0, other.1), (StatusCode::SERVICE_UNAVAILABLE, true));
@@ -204,6 +210,12 @@ async fn while_it_starts_it_lives_is_not_ready_and_says_when_to_come_back() {
     let served = async { while ask("/health/ready").await.0 != StatusCode::OK {} };
     in_time("its being ready", served).await;
     assert_eq!(ask("/v1/counts").await.0, StatusCode::UNAUTHORIZED);
+    for mut connection in early {
+        connection.write_all(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 15];
+        in_time("an answer", connection.read_exact(&mut answer)).await.expect("it was kept open");
+        assert_eq!(&answer, b"HTTP/1.1 200 OK", "who came while it started is served like everybody");
+    }
 }
 
 #[tokio::test]

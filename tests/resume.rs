@@ -35,7 +35,7 @@ impl Served {
         let engine = Engine::start(options).await.unwrap();
         let tokens = Tokens::new(&TokenSettings::default(), SECRET.as_bytes()).unwrap();
         let http = Http::bind("127.0.0.1:0".parse().unwrap(), tokens).await.unwrap();
-        let (address, shutdown) = (http.address().unwrap().to_string(), CancellationToken::new());
+        let (address, shutdown) = (http.address().to_string(), CancellationToken::new());
         let http = Box::new(http.with(WebSockets).with(EventStreams));
         tokio::spawn(http.run(engine.clone(), shutdown.clone()));
         Self { engine, address, shutdown }

@@ -315,7 +315,7 @@ impl Served {
         let engine = Engine::start(Options::new(world.data())).await.unwrap();
         let tokens = Arc::new(Tokens::new(settings, SECRET.as_bytes()).unwrap());
         let http = Http::bind("127.0.0.1:0".parse().unwrap(), tokens.clone()).await.unwrap();
-        world.serve_from(http.address().unwrap());
+        world.serve_from(http.address());
         let shutdown = CancellationToken::new();
         let http = Box::new(http.with(WebSockets).with(EventStreams));
         tokio::spawn(http.run(engine, shutdown.clone()));

@@ -154,7 +154,7 @@ impl Server {
             http =
                 bound.with_context(|| format!("cannot listen on {address}, which metrics-listen names"))?;
         }
-        let (address, metrics_address) = (http.address()?, http.metrics_address());
+        let (address, metrics_address) = (http.address(), http.metrics_address());
         let demo = with_demo.then(|| demo(settings, &secret, address)).transpose()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins::of(settings)?;

@@ -53,6 +53,7 @@ use limits::Limits;
 use openapi::Document;
 use origin::Origins;
 use serde::Serialize;
+use server::{Current, Server};
 use tidings_engine::transport::{Transport, TransportError};
 use tidings_engine::{Engine, Identity, Position};
 use tls::Tls;
@@ -154,7 +155,9 @@ impl Routes for Box<dyn Routes> {
 
 /// The HTTP transport, on a socket that listens already.
 pub struct Http {
-    listener: Arc<TcpListener>,
+    /// Until something is served on it.
+    listener: Option<TcpListener>,
+    address: SocketAddr,
     /// An address where metrics are for everybody.
     metrics_listener: Option<TcpListener>,
     tokens: Arc<Tokens>,
@@ -163,8 +166,15 @@ pub struct Http {
     mounted: Vec<Box<dyn Routes>>,
     stall_patience: Duration,
     tls: Option<Tls>,
-    /// What answers until the engine is there: it ends when the guard is dropped.
-    starting: Option<(DropGuard, JoinHandle<()>)>,
+    serving: Option<Serving>,
+}
+
+/// A server that runs, whatever it answers.
+struct Serving {
+    routes: watch::Sender<Router>,
+    connections: TaskTracker,
+    until: DropGuard,
+    ended: JoinHandle<()>,
 }
 
 /// How long a client may not take a single byte of what is sent, when nothing else is said.
@@ -176,11 +186,13 @@ impl Http {
     /// # Errors
     /// When the address cannot be used.
     pub async fn bind(address: SocketAddr, tokens: impl Into<Arc<Tokens>>) -> std::io::Result<Self> {
-        let listener = Arc::new(TcpListener::bind(address).await?);
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
         let (tokens, mounted) = (tokens.into(), Vec::new());
         let (settings, leaving) = (watch::channel(Arc::default()).1, CancellationToken::new());
         Ok(Self {
-            listener,
+            listener: Some(listener),
+            address,
             tokens,
             metrics_listener: None,
             settings,
@@ -188,7 +200,7 @@ impl Http {
             mounted,
             stall_patience: STALL_PATIENCE,
             tls: None,
-            starting: None,
+            serving: None,
         })
     }
 
@@ -217,18 +229,25 @@ impl Http {
     /// else is said.
     #[must_use]
     pub fn answering_while_it_starts(mut self, starting: Starting) -> Self {
-        let until = CancellationToken::new();
-        let server = server::Server {
-            listener: self.listener.clone(),
-            router: starting::router(starting),
-            connections: TaskTracker::new(),
+        self.serving = self.serve(starting::router(starting));
+        self
+    }
+
+    /// Serves from now on; `None` if that is done already.
+    fn serve(&mut self, router: Router) -> Option<Serving> {
+        let (until, connections) = (CancellationToken::new(), TaskTracker::new());
+        let (routes, current) = Current::first(router);
+        let server = Server {
+            listener: self.listener.take()?,
+            routes: current,
+            connections: connections.clone(),
             shutdown: until.clone(),
             stall_patience: self.stall_patience,
             settings: self.settings.clone(),
             tls: self.tls.as_ref().map(Tls::acceptor),
         };
-        self.starting = Some((until.drop_guard(), tokio::spawn(server.serve())));
-        self
+        let ended = tokio::spawn(server.serve());
+        Some(Serving { routes, connections, until: until.drop_guard(), ended })
     }
 
     /// Says that it is not ready from when this is cancelled on, though it serves until the shutdown.
@@ -261,11 +280,9 @@ impl Http {
     }
 
     /// Where it listens.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -275,22 +292,18 @@ impl Transport for Http {
     }
 
     fn run(
-        self: Box<Self>,
+        mut self: Box<Self>,
         engine: Engine,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, Result<(), TransportError>> {
-        let Self {
-            listener,
-            metrics_listener,
-            tokens,
-            settings,
-            leaving,
-            mounted,
-            stall_patience,
-            tls,
-            starting,
-        } = *self;
-        let connections = TaskTracker::new();
+        let serving = match self.serving.take() {
+            Some(serving) => Some(serving),
+            None => self.serve(starting::router(watch::channel(None).1)),
+        };
+        let Some(Serving { routes, connections, until, ended }) = serving else {
+            return std::future::ready(Ok(())).boxed(); // there is a listener as long as nothing is served on it
+        };
+        let Self { metrics_listener, tokens, settings, leaving, mounted, stall_patience, tls, .. } = *self;
         let origins = Arc::new(Origins::new(settings.clone(), tls.is_some()));
         let api = all(&mounted);
         let context = Context {
@@ -308,45 +321,31 @@ impl Transport for Http {
             discards: Discards::new(connections.clone(), shutdown.clone()),
         };
         let router = router(api, &context).layer(middleware::from_fn_with_state(origins, origin::told));
-        let router = router.layer(middleware::from_fn_with_state(context.clone(), request::observed));
+        let observed = middleware::from_fn_with_state(context.clone(), request::observed);
+        drop(routes.send_replace(router.layer(observed)));
         let following = context.tokens.clone().follow_keys(shutdown.clone());
-        let starting = starting.map(|(until, answering)| {
-            drop(until);
-            answering
-        });
-        let started = async move {
-            if let Some(answering) = starting {
-                let _ = answering.await; // whoever is told so yet is told to the end
-            }
-        };
         async move {
             if let Some(listener) = metrics_listener {
-                let server = server::Server {
-                    listener: Arc::new(listener),
-                    router: metrics::open_router(context),
+                let server = Server {
+                    listener,
+                    routes: Current::always(metrics::open_router(context)),
                     connections: TaskTracker::new(),
                     shutdown: shutdown.clone(),
                     stall_patience,
-                    settings: settings.clone(),
+                    settings,
                     tls: None,
                 };
                 connections.spawn(server.serve());
             }
-            let acceptor = tls.as_ref().map(Tls::acceptor);
             if let Some(tls) = tls {
                 connections.spawn(tls.follow(shutdown.clone()));
             }
-            let server = server::Server {
-                listener,
-                router,
-                connections,
-                shutdown,
-                stall_patience,
-                settings,
-                tls: acceptor,
+            let stopping = async {
+                shutdown.cancelled().await;
+                drop(until);
             };
-            tokio::join!(server.serve(), following, started);
-            Ok(())
+            let (ended, (), ()) = tokio::join!(ended, stopping, following);
+            ended.map_err(TransportError::from)
         }
         .boxed()
     }

@@ -2,6 +2,7 @@
 //! be, and that none is left behind at the end.
 
 mod connection;
+mod current;
 mod doors;
 mod held;
 mod http2;
@@ -9,7 +10,6 @@ mod http2;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tidings_config::Settings;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use connection::Conditions;
+pub(crate) use current::Current;
 use doors::Doors;
 
 /// How long to wait when the system has no more sockets to give.
@@ -27,8 +28,8 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is served, and how.
 pub(crate) struct Server {
-    pub(crate) listener: Arc<TcpListener>,
-    pub(crate) router: Router,
+    pub(crate) listener: TcpListener,
+    pub(crate) routes: Current,
     pub(crate) connections: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     pub(crate) stall_patience: Duration,
@@ -40,7 +41,7 @@ pub(crate) struct Server {
 impl Server {
     /// Serves until the shutdown, and then until the last connection has ended.
     pub(crate) async fn serve(self) {
-        let Self { listener, router, connections, shutdown, stall_patience, settings, tls } = self;
+        let Self { listener, routes, connections, shutdown, stall_patience, settings, tls } = self;
         let doors = Doors::new();
         let conditions = Arc::new(Conditions {
             settings: settings.clone(),
@@ -65,7 +66,7 @@ impl Server {
             let entered = doors.enter(address.ip(), &settings.borrow().limits);
             match entered {
                 Ok(seat) => {
-                    connections.spawn(conditions.clone().serve(stream, seat, router.clone()));
+                    connections.spawn(conditions.clone().serve(stream, seat, routes.clone()));
                 }
                 Err(Some(refusal)) => {
                     connections.spawn(conditions.clone().refuse(stream, refusal));

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::current::Current;
 use super::doors::{Place, Refusal};
 use super::held::Held;
 use crate::limits::{REFUSAL_PAUSE, seconds};
@@ -45,9 +46,9 @@ pub(super) struct Conditions {
 
 impl Conditions {
     /// Serves a connection until it ends. Its place is free when its socket is closed.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place, router: Router) {
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, place: Place, routes: Current) {
         let socket = Held::new(self.stalling(stream), place);
-        self.serve_socket(socket, router, true).await;
+        self.serve_socket(socket, routes, true).await;
     }
 
     /// Tells somebody why they cannot come in: after a pause, so that trying again at once gains nothing.
@@ -57,8 +58,8 @@ impl Conditions {
             tokio::time::sleep(REFUSAL_PAUSE).await;
             problem
         };
-        let router = Router::new().fallback(answer);
-        let told = self.serve_socket(self.stalling(stream), router, false);
+        let routes = Current::always(Router::new().fallback(answer));
+        let told = self.serve_socket(self.stalling(stream), routes, false);
         let _ = tokio::time::timeout(REFUSAL_PATIENCE, told).await; // who does not listen need not know
     }
 
@@ -67,34 +68,34 @@ impl Conditions {
         self.settings.borrow().limits.clone()
     }
 
-    async fn serve_socket<S>(&self, socket: S, router: Router, keep_alive: bool)
+    async fn serve_socket<S>(&self, socket: S, routes: Current, keep_alive: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match &self.tls {
-            None => self.http1(socket, router, keep_alive).await,
+            None => self.http1(socket, routes, keep_alive).await,
             // In a box: without TLS, a connection need not have room for it.
-            Some(tls) => Box::pin(self.http_over_tls(tls, socket, router, keep_alive)).await,
+            Some(tls) => Box::pin(self.http_over_tls(tls, socket, routes, keep_alive)).await,
         }
     }
 
-    async fn http_over_tls<S>(&self, tls: &TlsAcceptor, socket: S, router: Router, keep_alive: bool)
+    async fn http_over_tls<S>(&self, tls: &TlsAcceptor, socket: S, routes: Current, keep_alive: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let handshake = tokio::time::timeout(seconds(self.limits().handshake_seconds), tls.accept(socket));
         match handshake.await {
             Ok(Ok(socket)) if socket.get_ref().1.alpn_protocol() == Some(HTTP2) => {
-                self.http2(socket, router).await;
+                self.http2(socket, routes).await;
             }
-            Ok(Ok(socket)) => self.http1(socket, router, keep_alive).await,
+            Ok(Ok(socket)) => self.http1(socket, routes, keep_alive).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
     /// HTTP/1.1, and what it is upgraded to. A connection without a request is one whose headers do not come.
-    async fn http1<S>(&self, socket: S, router: Router, keep_alive: bool)
+    async fn http1<S>(&self, socket: S, routes: Current, keep_alive: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -107,7 +108,7 @@ impl Conditions {
             .max_header_size(header_bytes)
             .max_buf_size(header_bytes) // nothing else bounds headers that have not come to their end
             .max_headers(limits.headers.get() as usize)
-            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes))
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Conditions;
+use super::current::Current;
 use crate::limits::seconds;
 
 /// Bytes of a body that may be on their way before they are read: of one request, and of a connection's together. What
@@ -76,14 +76,14 @@ impl Drop for InFlight {
 }
 
 impl Conditions {
-    pub(super) async fn http2<S>(&self, socket: S, router: Router)
+    pub(super) async fn http2<S>(&self, socket: S, routes: Current)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let open = Open(watch::Sender::new(0));
         let limits = self.limits();
         let (opened, headers_most) = (open.clone(), limits.headers.get() as usize);
-        let service = TowerToHyperService::new(router);
+        let service = TowerToHyperService::new(routes);
         let service = service_fn(move |request: Request<Incoming>| {
             let request_open = opened.begin();
             let has_too_many_headers = request.headers().len() > headers_most;
