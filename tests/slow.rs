@@ -120,7 +120,8 @@ async fn read(device: &mut Device, count: usize, pause: Duration) -> Vec<String>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_connection_that_takes_no_byte_is_closed_and_it_comes_back_without_loss() {
-    let world = World::with_configuration("stall-seconds = 3").await;
+    // Who is behind is asked for a sign of life behind all that waits: to take something is one.
+    let world = World::with_configuration("stall-seconds = 3\n[limits]\nheartbeat-seconds = 1").await;
     let token = |user: &str| format!("token={}", person(user));
     let mut slow = world.connect_narrow(&token("slow")).await;
     let stalled = world.connect_narrow(&token("stalled")).await;

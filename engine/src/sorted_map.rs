@@ -1,7 +1,7 @@
-//! A map of few entries, in one piece of memory no larger than they are: there is one for each person, of what is mostly one
-//! or two.
+//! A map of few entries in one piece of memory: there is one for each person, of what is mostly one or two. To put one in, or take
+//! one out, moves those after it.
 
-/// Entries by key, in the order of the keys. To put one in between moves those after it.
+/// Entries by key, in the order of the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SortedMap<K, V>(Vec<(K, V)>);
 

@@ -1,5 +1,5 @@
-//! One batch while it is handed out: messages, and who gets which of them. What it costs depends on how many different
-//! parcels there are and how many get one, not on how many messages are in each.
+//! One batch while it is handed out: messages, and who gets which of them. Messages for the same many cost what those many cost,
+//! once; where channels overlap in many ways, each message costs what its own receivers cost.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use crate::position::Position;
 
 /// A message for more connections than this is gathered for all of them together.
 const FEW: u64 = 8;
+
+/// Groups of those who get the same: each message is compared with each of them.
+const GROUPS_MOST: usize = if cfg!(test) { 3 } else { 32 };
 
 /// Messages that somebody gets, by their places in the batch, in order.
 type List = SmallVec<[u32; 4]>;
@@ -59,11 +62,6 @@ impl Batch {
             if slots.is_empty() {
                 break;
             }
-            if group.slots == slots {
-                group.list.push(index);
-                slots.clear();
-                break;
-            }
             let both = &group.slots & &slots;
             if both.is_empty() {
                 continue;
@@ -78,9 +76,24 @@ impl Batch {
             list.push(index);
             split.push(Group { slots: both, list });
         }
-        self.groups.extend(split);
         if !slots.is_empty() {
-            self.groups.push(Group { slots, list: List::from_slice(&[index]) });
+            split.push(Group { slots, list: List::from_slice(&[index]) });
+        }
+        for group in split {
+            self.add_group(group);
+        }
+    }
+
+    /// Adds a group, or, where it is small or there are many already, each of it by themselves.
+    fn add_group(&mut self, Group { slots, list }: Group) {
+        if slots.len() > FEW && self.groups.len() < GROUPS_MOST {
+            self.groups.push(Group { slots, list });
+            return;
+        }
+        for slot in slots {
+            let own = self.few.entry(slot).or_default();
+            own.extend_from_slice(&list);
+            own.sort_unstable();
         }
     }
 

@@ -229,14 +229,16 @@ impl Http {
     /// else is said.
     #[must_use]
     pub fn answering_while_it_starts(mut self, starting: Starting) -> Self {
-        self.serving = self.serve(starting::router(starting));
+        self.serving = self.serve(starting);
         self
     }
 
     /// Serves from now on; `None` if that is done already.
-    fn serve(&mut self, router: Router) -> Option<Serving> {
+    fn serve(&mut self, starting: Starting) -> Option<Serving> {
         let (until, connections) = (CancellationToken::new(), TaskTracker::new());
-        let (routes, current) = Current::first(router);
+        let discards = Discards::new(connections.clone(), until.clone());
+        let patience = limits::seconds(self.settings.borrow().limits.body_seconds);
+        let (routes, current) = Current::first(starting::router(starting, discards, patience));
         let server = Server {
             listener: self.listener.take()?,
             routes: current,
@@ -298,9 +300,9 @@ impl Transport for Http {
     ) -> BoxFuture<'static, Result<(), TransportError>> {
         let serving = match self.serving.take() {
             Some(serving) => Some(serving),
-            None => self.serve(starting::router(watch::channel(None).1)),
+            None => self.serve(watch::channel(None).1),
         };
-        let Some(Serving { routes, connections, until, ended }) = serving else {
+        let Some(Serving { routes, connections, until, mut ended }) = serving else {
             return std::future::ready(Ok(())).boxed(); // there is a listener as long as nothing is served on it
         };
         let Self { metrics_listener, tokens, settings, leaving, mounted, stall_patience, tls, .. } = *self;
@@ -340,12 +342,14 @@ impl Transport for Http {
             if let Some(tls) = tls {
                 connections.spawn(tls.follow(shutdown.clone()));
             }
-            let stopping = async {
-                shutdown.cancelled().await;
-                drop(until);
-            };
-            let (ended, (), ()) = tokio::join!(ended, stopping, following);
-            ended.map_err(TransportError::from)
+            connections.spawn(following);
+            // Before it is told to, it ends only by a panic.
+            tokio::select! {
+                ended = &mut ended => return ended.map_err(TransportError::from),
+                () = shutdown.cancelled() => {}
+            }
+            drop(until);
+            ended.await.map_err(TransportError::from)
         }
         .boxed()
     }

@@ -1,27 +1,35 @@
 //! What is answered while the engine starts, which takes its time when a view has to be built first: that the process lives, that
 //! it is not ready and how far it has come, and to everything else that it is to be tried again. Knows no engine.
 
-use axum::extract::State;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use serde_json::json;
 use tidings_engine::Progress;
 use tokio::sync::watch;
 
 use crate::health::live;
 use crate::problem::Problem;
+use crate::unread::Discards;
 
 /// How far the start has come, if there is anything to say.
 pub type Starting = watch::Receiver<Option<Progress>>;
 
-pub(crate) fn router(starting: Starting) -> Router {
+pub(crate) fn router(starting: Starting, discards: Discards, patience: Duration) -> Router {
+    let unread = move |request: Request| {
+        let discards = discards.clone();
+        async move { request.map(|body| discards.of(body, patience)) }
+    };
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .fallback(unavailable)
         .with_state(starting)
+        .layer(middleware::map_request(unread))
 }
 
 async fn ready(State(starting): State<Starting>) -> Response {
@@ -43,13 +51,17 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use serde_json::Value;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
     use tower::ServiceExt;
 
     use super::*;
 
     async fn ask(starting: &Starting, path: &str) -> (StatusCode, Value) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let answer = router(starting.clone()).oneshot(request).await.unwrap();
+        let discards = Discards::new(TaskTracker::new(), CancellationToken::new());
+        let router = router(starting.clone(), discards, Duration::from_secs(1));
+        let answer = router.oneshot(request).await.unwrap();
         let status = answer.status();
         let body = axum::body::to_bytes(answer.into_body(), 4_096).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())

@@ -267,7 +267,7 @@ fn check_header(header: &Header) -> Result<(), String> {
 }
 
 /// Waits until a time in seconds since 1970, by the clock of the wall: that of [`Identity::expires_at`].
-pub async fn expiry(expires_at: i64) {
+async fn expiry(expires_at: i64) {
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let left = expires_at.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));

@@ -23,6 +23,8 @@ pub(crate) enum Incoming {
     Text(Utf8Bytes),
     /// A binary message. Nothing of ours takes one, but that is not for the codec to say.
     Binary(Bytes),
+    /// Some of a message that has not come to its end.
+    Part,
     /// What this transport does not take, and how the connection is to be closed for it.
     Broken(Close),
     /// A sign of life: a ping or a pong. What has to be answered is answered.

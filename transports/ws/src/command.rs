@@ -36,7 +36,7 @@ struct Request {
     tokens: Arc<Tokens>,
     identity: Identity,
     subscriber: SubscriberId,
-    /// Everything up to here was written to the connection.
+    /// Everything up to here was taken for the connection, to be written before any answer.
     written: Position,
 }
 

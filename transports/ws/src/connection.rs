@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use tidings_engine::{Cursor, Error, Opening, Subscriber, UserKey};
+use tidings_engine::{Cursor, Error, Opening, UserKey};
 use tidings_http::token::Verified;
 use tidings_http::{Context, Seat, Wishes, some_moment};
 use tokio::time::Instant;
@@ -182,24 +182,29 @@ impl Connection {
             self.line.put(&message::expiring(self.shown.identity.expires_at));
         }
         if self.heartbeat_at <= now {
+            if self.line.take_moved() {
+                self.heard = now; // who is behind has what was asked of them yet to come
+            }
             let heartbeat_every = self.context.limits.heartbeat();
             if self.heard.elapsed() > heartbeat_every * SILENT_HEARTBEATS_MOST {
                 return Err(End::Close(close::TIMEOUT));
             }
             self.heartbeat_at = now + heartbeat_every;
-            let settled = self.line.with_subscriber(Subscriber::settle).unwrap_or_default();
-            let cursor = self.context.engine.log().cursor(settled);
-            self.line.put_and_ping(&message::heartbeat(&cursor));
+            let log = self.context.engine.log();
+            self.line.put_heartbeat(|settled| message::heartbeat(&log.cursor(settled)));
         }
         Ok(())
     }
 
     fn received(&mut self, incoming: Incoming) -> Result<(), End> {
-        self.heard = Instant::now();
-        self.read_at = self.pace.frame().map(|wait| self.heard + wait);
+        let now = Instant::now();
+        self.read_at = self.pace.frame().map(|wait| now + wait);
+        if !matches!(incoming, Incoming::Part) {
+            self.heard = now; // who never comes to an end is as good as silent
+        }
         match incoming {
             Incoming::Text(text) => self.begin(&text),
-            Incoming::Alive => Ok(()),
+            Incoming::Alive | Incoming::Part => Ok(()),
             Incoming::Binary(_) => Err(End::Close(close::NOT_TEXT)),
             Incoming::Broken(close) => Err(End::Close(close)),
             Incoming::Closed => Err(End::Gone),

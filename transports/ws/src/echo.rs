@@ -39,7 +39,7 @@ async fn serve(context: Context, on_upgrade: OnUpgrade) {
         match line.read().await {
             Incoming::Text(text) => line.put_message(Message::Text(text)),
             Incoming::Binary(bytes) => line.put_message(Message::Binary(bytes)),
-            Incoming::Alive => {}
+            Incoming::Alive | Incoming::Part => {}
             Incoming::Broken(close) => return line.close(None, close).await,
             Incoming::Closed => return line.answer_close().await,
         }

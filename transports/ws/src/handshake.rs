@@ -84,21 +84,23 @@ async fn opened(
     let shown = match shown {
         Some(shown) => Ok(shown),
         None => tokio::select! {
-            () = context.shutdown.cancelled() => Err(close::STOPPING),
+            () = context.shutdown.cancelled() => Err(Some(close::STOPPING)),
             shown = in_first_frame(&context, &mut wishes, &line) => shown,
         },
     };
     let connected = match shown {
-        Ok(shown) => Connection::open(&context, shown, wishes, line.clone(), writers.place(&line)).await,
+        Ok(shown) => {
+            let place = writers.place(&line);
+            Connection::open(&context, shown, wishes, line.clone(), place).await.map_err(Some)
+        }
         Err(close) => Err(close),
     };
     match connected {
-        Ok(connection) => Some(Box::new(connection)),
-        Err(close) => {
-            line.close(Some(&closing(&context, close, None)), close).await;
-            None
-        }
+        Ok(connection) => return Some(Box::new(connection)),
+        Err(Some(close)) => line.close(Some(&closing(&context, close, None)), close).await,
+        Err(None) => line.answer_close().await,
     }
+    None
 }
 
 /// The first frame of a connection that came without a token.
@@ -117,30 +119,36 @@ pub(crate) struct TokenFrame {
     watch: Vec<Channel>,
 }
 
-async fn in_first_frame(context: &Context, wishes: &mut Wishes, line: &Line) -> Result<Verified, Close> {
+/// Who shows a token in the first frame; or how the connection is to be closed, if it is not closed already.
+async fn in_first_frame(
+    context: &Context,
+    wishes: &mut Wishes,
+    line: &Line,
+) -> Result<Verified, Option<Close>> {
     let first = async {
         loop {
             match line.read().await {
-                Incoming::Alive => {}
+                Incoming::Alive | Incoming::Part => {}
                 other => return other,
             }
         }
     };
     let text = match tokio::time::timeout(context.limits.handshake_patience(), first).await {
         Ok(Incoming::Text(text)) => text,
-        Ok(Incoming::Binary(_)) => return Err(close::NOT_TEXT),
-        Ok(Incoming::Broken(close)) => return Err(close),
-        Ok(Incoming::Closed | Incoming::Alive) | Err(_) => return Err(close::TIMEOUT),
+        Ok(Incoming::Binary(_)) => return Err(Some(close::NOT_TEXT)),
+        Ok(Incoming::Broken(close)) => return Err(Some(close)),
+        Ok(Incoming::Closed) => return Err(None),
+        Ok(Incoming::Alive | Incoming::Part) | Err(_) => return Err(Some(close::TIMEOUT)),
     };
-    let frame: TokenFrame = input::parse(text.as_bytes()).map_err(|_| close::UNAUTHORIZED)?;
+    let frame: TokenFrame = input::parse(text.as_bytes()).map_err(|_| Some(close::UNAUTHORIZED))?;
     if frame.kind != "token" || frame.watch.len() > limits::WATCHES_PER_SUBSCRIBER {
-        return Err(close::UNAUTHORIZED);
+        return Err(Some(close::UNAUTHORIZED));
     }
     wishes.device = frame.device.or_else(|| wishes.device.take());
     wishes.cursor = frame.cursor.or_else(|| wishes.cursor.take());
     wishes.limit = frame.limit.or(wishes.limit);
     wishes.watches.extend(frame.watch);
-    let shown = context.tokens.verify(&frame.token).map_err(|_| close::UNAUTHORIZED)?;
-    context.limits.request(&shown.identity).await.map_err(|_| close::TOO_MANY_REQUESTS)?;
+    let shown = context.tokens.verify(&frame.token).map_err(|_| Some(close::UNAUTHORIZED))?;
+    context.limits.request(&shown.identity).await.map_err(|_| Some(close::TOO_MANY_REQUESTS))?;
     Ok(shown)
 }

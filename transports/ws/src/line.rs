@@ -78,6 +78,14 @@ struct Ends {
     /// Parcels that are being written, the last of them with the last of what is unwritten.
     writing: Vec<Arc<Parcel>>,
     subscriber: Option<Subscriber>,
+    /// The task waits until the socket has sent what it has taken.
+    is_flushing: bool,
+    /// The socket took no more, the last time.
+    is_full: bool,
+    /// It has taken something since: the client reads, however slowly.
+    has_moved: bool,
+    /// Nothing more of what the subscriber gets is to be written.
+    is_ending: bool,
     is_broken: bool,
 }
 
@@ -91,6 +99,10 @@ impl Line {
             unwritten: VecDeque::new(),
             writing: Vec::new(),
             subscriber: None,
+            is_flushing: false,
+            is_full: false,
+            has_moved: false,
+            is_ending: false,
             is_broken: false,
         };
         Self { ends: Mutex::new(ends), task: AtomicWaker::new(), is_called: AtomicBool::new(false), encoding }
@@ -101,10 +113,11 @@ impl Line {
         self.ends().subscriber = Some(subscriber);
     }
 
-    /// Writes nothing more of what the subscriber gets. Up to where it was given everything.
+    /// Takes nothing more of what the subscriber gets. Up to where it was given everything.
     pub(crate) fn end(&self) -> Option<Position> {
-        let subscriber = self.ends().subscriber.take();
-        subscriber.map(|subscriber| subscriber.position())
+        let mut ends = self.ends();
+        ends.is_ending = true;
+        ends.subscriber.as_ref().map(Subscriber::position)
     }
 
     /// Does something with the subscriber, if there is one.
@@ -134,13 +147,21 @@ impl Line {
         ends.put(text_frame(text.as_bytes()));
     }
 
-    /// Puts a message and the wish for a sign of life on a line on which nothing waits. What waits is a sign itself.
-    pub(crate) fn put_and_ping(&self, text: &str) {
+    /// Asks for a sign of life. A line on which nothing waits is told, too, how far it is; what waits says so by itself.
+    pub(crate) fn put_heartbeat(&self, text: impl FnOnce(Position) -> String) {
         let mut ends = self.ends();
-        if ends.unwritten.is_empty() {
-            ends.put(text_frame(text.as_bytes()));
-            ends.put_message(Message::Ping(Bytes::new()));
+        if ends.is_quiet()
+            && let Some(subscriber) = &mut ends.subscriber
+        {
+            let settled = subscriber.settle();
+            ends.put(text_frame(text(settled).as_bytes()));
         }
+        ends.put_message(Message::Ping(Bytes::new()));
+    }
+
+    /// Whether a socket that was full has taken something since this was asked last.
+    pub(crate) fn take_moved(&self) -> bool {
+        std::mem::take(&mut self.ends().has_moved)
     }
 
     /// Interrupts the connection's task.
@@ -169,7 +190,11 @@ impl Line {
     /// Writes what is in the subscriber's mailbox, as far as the socket takes it at once, at a time in milliseconds since
     /// 1970. What it does not take, and whatever else has to be waited for, is left to the task.
     pub(crate) fn write_ready(&self, together: &mut Together, now_ms: i64) {
-        let written = self.ends().write_ready(together, &self.encoding, now_ms);
+        let written = match self.ends.try_lock() {
+            Ok(mut ends) => ends.write_ready(together, &self.encoding, now_ms),
+            // The task is at it, and may be for a while: it looks into the mailbox afterwards.
+            Err(_) => false,
+        };
         if !written {
             self.task.wake();
         }
@@ -189,6 +214,7 @@ impl Line {
                 })));
             }
             self.flush().await?;
+            self.ends().subscriber = None; // everything of it is written
             poll_fn(|context| self.ends().poll_finish(context)).await;
             // The client's own close frame, so that it gets to read ours before the connection is cut.
             while !matches!(self.read().await, Incoming::Closed | Incoming::Broken(_)) {}
@@ -213,6 +239,7 @@ impl Line {
 
 impl Ends {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
+        let mut has_filled = false;
         loop {
             // Who asks has to listen, too: as long as something of ours waits, nothing is read.
             if let Err(Gone) = ready!(self.poll_flush(context)) {
@@ -224,8 +251,14 @@ impl Ends {
             if let Some(incoming) = came {
                 return Poll::Ready(incoming);
             }
-            if self.unwritten.is_empty() && !ready!(self.poll_fill(context)) {
-                return Poll::Ready(Incoming::Closed);
+            if has_filled {
+                return Poll::Ready(Incoming::Part);
+            }
+            if self.unwritten.is_empty() {
+                if !ready!(self.poll_fill(context)) {
+                    return Poll::Ready(Incoming::Closed);
+                }
+                has_filled = true;
             }
         }
     }
@@ -246,6 +279,11 @@ impl Ends {
         }
     }
 
+    /// Whether everything that was to be written was.
+    fn is_quiet(&self) -> bool {
+        self.unwritten.is_empty() && !self.is_flushing
+    }
+
     fn put_message(&mut self, message: Message) {
         self.codec.write(message);
         let own = self.codec.take_own();
@@ -254,6 +292,9 @@ impl Ends {
 
     /// Takes what the subscriber has already, to be written.
     fn gather(&mut self, encoding: &Encoding) {
+        if self.is_ending {
+            return;
+        }
         while let Some(parcel) = self.subscriber.as_mut().and_then(Subscriber::try_next) {
             self.put(parcel.encoded(encoding).clone());
             self.writing.push(parcel);
@@ -266,13 +307,18 @@ impl Ends {
             return Poll::Ready(Err(Gone));
         }
         while let Some(bytes) = self.unwritten.front_mut() {
-            let written = ready!(poll_write(&mut self.socket, context, bytes, &mut self.is_broken))?;
+            let written = poll_write(&mut self.socket, context, bytes, &mut self.is_broken);
+            self.has_moved |= self.is_full && written.is_ready();
+            self.is_full = written.is_pending();
+            let written = ready!(written)?;
             bytes.advance(written);
             if bytes.is_empty() {
                 self.unwritten.pop_front();
             }
         }
+        self.is_flushing = true;
         ready!(poll_flush(&mut self.socket, context, &mut self.is_broken))?;
+        self.is_flushing = false;
         if self.unwritten.capacity() > 0 {
             self.unwritten = VecDeque::new(); // a quiet connection keeps nothing
         }
@@ -307,7 +353,9 @@ impl Ends {
     ) -> Poll<Result<Infallible, Interrupt>> {
         loop {
             ready!(self.poll_flush(context))?;
-            let Some(subscriber) = &mut self.subscriber else { return Poll::Pending };
+            let Some(subscriber) = self.subscriber.as_mut().filter(|_| !self.is_ending) else {
+                return Poll::Pending;
+            };
             if let Some(parcel) = subscriber.try_next() {
                 self.put(parcel.encoded(encoding).clone());
                 self.writing.push(parcel);
@@ -320,12 +368,12 @@ impl Ends {
         }
     }
 
-    /// Whether everything that was to be written was.
+    /// Whether nothing is left to the task that it does not know of.
     fn write_ready(&mut self, together: &mut Together, encoding: &Encoding, now_ms: i64) -> bool {
-        let Some(subscriber) = &mut self.subscriber else { return true };
-        if !self.unwritten.is_empty() || self.is_broken {
+        if !self.is_quiet() || self.is_ending || self.is_broken {
             return true; // the task is at it, and goes on with what there is then
         }
+        let Some(subscriber) = &mut self.subscriber else { return true };
         let parcels: Parcels = std::iter::from_fn(|| subscriber.try_next()).collect();
         if parcels.is_empty() {
             return subscriber.is_live();
@@ -338,14 +386,15 @@ impl Ends {
             Poll::Ready(Err(Gone)) => return false,
             Poll::Pending => 0,
         };
-        let is_written =
-            written == bytes.len() && poll_flush(&mut self.socket, context, &mut self.is_broken).is_ready();
+        let is_written = written == bytes.len()
+            && matches!(poll_flush(&mut self.socket, context, &mut self.is_broken), Poll::Ready(Ok(())));
         if is_written {
             parcels.iter().for_each(|parcel| subscriber.sent_at(parcel, now_ms));
             return subscriber.is_live();
         }
         self.writing.extend(parcels);
         self.put(bytes.slice(written..));
+        self.is_flushing = true;
         false
     }
 }

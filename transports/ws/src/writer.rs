@@ -3,9 +3,11 @@
 //!
 //! Never waits for a socket: one that does not take everything is left to its connection's own task.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -51,7 +53,7 @@ impl Writers {
             let mut keys = context.tokens.changes();
             context.connections.spawn(async move {
                 tokio::select! {
-                    () = writer.run() => {}
+                    () = writer.go_on() => {}
                     () = writer.call_on_changes(&mut keys) => {}
                     () = shutdown.cancelled() => {}
                 }
@@ -71,6 +73,14 @@ impl Writers {
 }
 
 impl Writer {
+    /// Runs, again if it has panicked: it is not for one connection's sake that others hear nothing more.
+    async fn go_on(&self) {
+        while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
+            tracing::error!("a writer has panicked; it goes on with what comes");
+            self.call(); // what it was about to write, the connections write themselves
+        }
+    }
+
     async fn run(&self) {
         let mut numbers = Vec::new();
         loop {
