@@ -331,3 +331,23 @@ async fn sizes_are_those_that_are_set() {
     }
     assert_eq!(get().send().await.unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn who_sends_commands_without_end_is_let_go_although_refusals_come_slowly() {
+    let world = limited("commands = { count = 20, seconds = 1 }").await;
+    let mut device = world.connect(&person("ada")).await;
+    for id in 0..300 {
+        device.send(&json!({ "type": "counts", "id": id })).await;
+    }
+    assert_eq!(device.closed().await, 4429);
+}
+
+#[tokio::test]
+async fn a_connection_keeps_the_heartbeat_that_its_hello_has_named() {
+    let world = limited("heartbeat-seconds = 4").await;
+    let mut device = world.connect(&person("ada")).await;
+    assert_eq!(device.hello["limits"]["heartbeatSeconds"], 4);
+    std::fs::write(world.directory.path().join("tidings.toml"), "[limits]\nheartbeat-seconds = 1").unwrap();
+    world.signal("HUP");
+    device.expect("heartbeat").await;
+}

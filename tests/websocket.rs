@@ -260,3 +260,26 @@ async fn a_client_that_closes_is_answered() {
         assert_eq!(device.closed().await, 1000, "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_waits_for_what_is_still_told_of_the_time_before() {
+    let world = World::start().await;
+    let ada = person("ada");
+    let device = world.connect(&ada).await;
+    let cursor = device.hello["cursor"].as_str().unwrap().to_owned();
+    device.close().await;
+    let note = json!({ "type": "note", "body": "x".repeat(500), "audience": { "users": ["ada"] } });
+    let (batch, mut published) = (json!(vec![note; 1_000]), 0);
+    for _ in 0..3 {
+        published += world.post("/v1/notifications/batch", &service(), batch.clone()).await["results"]
+            .as_array()
+            .map_or(0, Vec::len);
+    }
+    let path = format!("/v1/ws?token={ada}&limit=10000&cursor={cursor}");
+    let mut device = world.try_connect(&path).await.unwrap();
+    let (answer, heard) = device.ask_and_hear(json!({ "type": "ping" })).await;
+    let told = heard.iter().filter(|message| message["type"] == "notification");
+    assert_eq!(told.count(), published, "all that the answer speaks of came before it");
+    assert!(heard.last().unwrap()["position"].as_u64() <= answer["result"]["position"].as_u64());
+    assert!(device.ask(json!({ "type": "counts" })).await["unread"].is_u64(), "and it goes on");
+}

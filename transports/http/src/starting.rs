@@ -28,6 +28,7 @@ pub(crate) fn router(starting: Starting, discards: Discards, patience: Duration)
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .fallback(unavailable)
+        .method_not_allowed_fallback(unavailable)
         .with_state(starting)
         .layer(middleware::map_request(unread))
 }

@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     /// One of those that the user may have.
     _seat: Option<Seat<UserKey>>,
     heard: Instant,
+    /// As the hello has said it.
+    heartbeat_every: Duration,
     heartbeat_at: Instant,
     /// When more is to be read from a client that sends too much.
     read_at: Option<Instant>,
@@ -81,6 +83,7 @@ impl Connection {
         line.put(&message::hello(&shown.identity, subscriber.hello(), &given));
         line.begin(subscriber);
         let now = Instant::now();
+        let heartbeat_every = Duration::from_secs(given.heartbeat_seconds.get().into());
         let mut connection = Self {
             context: context.clone(),
             shown: Arc::new(shown),
@@ -89,7 +92,8 @@ impl Connection {
             pace: Pace::new(context.limits.commands()),
             _seat: seat,
             heard: now,
-            heartbeat_at: now + context.limits.heartbeat(),
+            heartbeat_every,
+            heartbeat_at: now + heartbeat_every,
             read_at: None,
             is_warned: false,
             running: None,
@@ -126,12 +130,13 @@ impl Connection {
                     Interrupt::Gone => Err(End::Gone),
                     Interrupt::Stopped => Err(End::Close(close::STOPPING)),
                     Interrupt::Called => self.look_up(),
+                    Interrupt::Answered => Ok(()),
                 },
                 answer = finished(&mut self.running), if self.running.is_some() => {
                     self.answered(answer);
                     Ok(())
                 }
-                incoming = line.read(), if self.running.is_none() && self.read_at.is_none() => {
+                incoming = line.read(), if self.may_read() => {
                     self.received(incoming)
                 }
                 () = &mut due => self.wake(),
@@ -185,11 +190,10 @@ impl Connection {
             if self.line.take_moved() {
                 self.heard = now; // who is behind has what was asked of them yet to come
             }
-            let heartbeat_every = self.context.limits.heartbeat();
-            if self.heard.elapsed() > heartbeat_every * SILENT_HEARTBEATS_MOST {
+            if self.heard.elapsed() > self.heartbeat_every * SILENT_HEARTBEATS_MOST {
                 return Err(End::Close(close::TIMEOUT));
             }
-            self.heartbeat_at = now + heartbeat_every;
+            self.heartbeat_at = now + self.heartbeat_every;
             let log = self.context.engine.log();
             self.line.put_heartbeat(|settled| message::heartbeat(&log.cursor(settled)));
         }
@@ -230,8 +234,12 @@ impl Connection {
             self.shown = Arc::new(shown);
             self.is_warned = self.ends_soon();
         }
-        // An answer comes after everything that it may have seen.
-        self.line.put_behind(&answer.text);
+        self.line.put_answer(&answer.text);
+    }
+
+    /// Whether the next frame is to be looked at: one after the other, and not sooner than it may come.
+    fn may_read(&self) -> bool {
+        self.running.is_none() && self.read_at.is_none() && !self.line.has_answer()
     }
 }
 

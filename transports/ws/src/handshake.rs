@@ -20,6 +20,7 @@ use crate::close::{self, Close};
 use crate::codec::Incoming;
 use crate::connection::{Connection, closing};
 use crate::line::Line;
+use crate::pace::Pace;
 use crate::writer::Writers;
 
 /// What all connections have together.
@@ -126,10 +127,14 @@ async fn in_first_frame(
     line: &Line,
 ) -> Result<Verified, Option<Close>> {
     let first = async {
+        let mut pace = Pace::new(context.limits.commands());
         loop {
             match line.read().await {
                 Incoming::Alive | Incoming::Part => {}
                 other => return other,
+            }
+            if let Some(wait) = pace.frame() {
+                tokio::time::sleep(wait).await;
             }
         }
     };

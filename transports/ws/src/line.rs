@@ -49,6 +49,8 @@ pub(crate) enum Interrupt {
     Gone,
     /// The engine stops.
     Stopped,
+    /// An answer that had to wait is on the line.
+    Answered,
     /// Something has changed for everybody: it is to be looked whether the connection may go on.
     Called,
 }
@@ -78,6 +80,8 @@ struct Ends {
     /// Parcels that are being written, the last of them with the last of what is unwritten.
     writing: Vec<Arc<Parcel>>,
     subscriber: Option<Subscriber>,
+    /// What is to be put on the line once the subscriber is live.
+    answer: Option<Bytes>,
     /// The task waits until the socket has sent what it has taken.
     is_flushing: bool,
     /// The socket took no more, the last time.
@@ -99,6 +103,7 @@ impl Line {
             unwritten: VecDeque::new(),
             writing: Vec::new(),
             subscriber: None,
+            answer: None,
             is_flushing: false,
             is_full: false,
             has_moved: false,
@@ -140,11 +145,22 @@ impl Line {
         self.ends().put_message(message);
     }
 
-    /// The same as [`put`](Self::put), after everything that the subscriber has already.
-    pub(crate) fn put_behind(&self, text: &str) {
+    /// Puts an answer on the line, after everything that it may have seen: while the subscriber still reads what it missed, it
+    /// waits, and is not to be followed by another.
+    pub(crate) fn put_answer(&self, text: &str) {
         let mut ends = self.ends();
         ends.gather(&self.encoding);
-        ends.put(text_frame(text.as_bytes()));
+        let answer = text_frame(text.as_bytes());
+        if ends.subscriber.as_ref().is_some_and(Subscriber::is_live) {
+            ends.put(answer);
+        } else {
+            ends.answer = Some(answer);
+        }
+    }
+
+    /// Whether an answer waits.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.ends().answer.is_some()
     }
 
     /// Asks for a sign of life. A line on which nothing waits is told, too, how far it is; what waits says so by itself.
@@ -362,7 +378,11 @@ impl Ends {
                 continue;
             }
             if subscriber.is_live() {
-                return Poll::Pending; // the writer is told of what comes next
+                let Some(answer) = self.answer.take() else {
+                    return Poll::Pending; // the writer is told of what comes next
+                };
+                self.put(answer);
+                return Poll::Ready(Err(Interrupt::Answered));
             }
             ready!(subscriber.poll_live(context)).map_err(|Ended::Stopped| Interrupt::Stopped)?;
         }

@@ -13,6 +13,8 @@ const FRAMES_PER_COMMAND: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
 /// How long nothing is read, at least, once there were too many: then there is room for several, and one wake-up for all
 /// of them.
 const READING_PAUSE: Duration = Duration::from_millis(50);
+/// How much longer refusals take to be forgotten than commands: with their pauses they come slowly.
+const REFUSALS_REMEMBERED: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
 /// How long a refusal is held back: whoever tries again at once gains nothing, and costs little.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
@@ -20,7 +22,7 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Pace {
     rate: Rate,
     commands: Bucket,
-    /// As many refusals as commands; beyond them the client is not going to stop by itself.
+    /// As many refusals as commands, and hardly more with time; beyond them the client is not going to stop by itself.
     refusals: Bucket,
     frames: Bucket,
 }
@@ -36,7 +38,8 @@ pub(crate) enum Refusal {
 impl Pace {
     pub(crate) fn new(rate: Rate) -> Self {
         let frames = Rate { count: rate.count.saturating_mul(FRAMES_PER_COMMAND), seconds: rate.seconds };
-        let (commands, refusals, frames) = (Bucket::new(rate), Bucket::new(rate), Bucket::new(frames));
+        let refusals = Rate { count: rate.count, seconds: rate.seconds.saturating_mul(REFUSALS_REMEMBERED) };
+        let (commands, refusals, frames) = (Bucket::new(rate), Bucket::new(refusals), Bucket::new(frames));
         Self { rate, commands, refusals, frames }
     }
 

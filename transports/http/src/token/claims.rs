@@ -95,8 +95,8 @@ impl Reading<'_> {
             scopes: Scopes {
                 publish: scopes.contains(&"publish"),
                 admin: scopes.contains(&"admin"),
-                metrics: scopes.contains(&"metrics"),
                 // The server is everybody's: who speaks for one application has no say in it.
+                metrics: self.tenant.is_none() && scopes.contains(&"metrics"),
                 operator: self.tenant.is_none() && scopes.contains(&"operator"),
             },
             key: None,
