@@ -3,7 +3,7 @@
 
 mod operation;
 pub(crate) mod schemas;
-mod shared;
+pub(crate) mod shared;
 
 use axum::body::Bytes;
 use axum::extract::State;

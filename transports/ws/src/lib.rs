@@ -14,6 +14,7 @@ mod handshake;
 mod line;
 mod message;
 mod pace;
+mod socket;
 mod writer;
 
 use std::sync::Arc;

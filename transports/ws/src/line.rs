@@ -1,15 +1,11 @@
-//! The line to a client: what is written to its socket, in order, and what is read from it. The one place that touches
-//! the socket.
+//! The line to a client: what is written to its socket, in order, and what is read from it.
 //!
 //! Two sides write: the connection's own task, and, as long as the socket takes everything at once, the
 //! [writer](crate::writer) that serves many lines together. Whoever finds that it does not leaves the rest to the task.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -18,29 +14,18 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 use tidings_engine::delivery::{Encoding, Parcel};
 use tidings_engine::{Ended, Position, Subscriber};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::{CloseFrame, Message};
 
 use crate::close::Close;
 use crate::codec::{Codec, Incoming, text_frame};
+use crate::socket::{Gone, Socket};
 
 /// How long the goodbye may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes read at a time, into a buffer that all connections of a thread share.
-const READ_BYTES: usize = 16 << 10;
-
-thread_local! {
-    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
-}
-
-/// The connection is gone, or as good as gone.
-#[derive(Debug)]
-pub(crate) struct Gone;
 
 /// What delivering ends with.
 #[derive(Debug)]
@@ -72,7 +57,7 @@ pub(crate) struct Line {
 
 /// Both ends of the socket, and what waits at them.
 struct Ends {
-    socket: TokioIo<Upgraded>,
+    socket: Socket,
     codec: Codec,
     /// What came in and was not looked at yet.
     unread: Bytes,
@@ -90,14 +75,13 @@ struct Ends {
     has_moved: bool,
     /// Nothing more of what the subscriber gets is to be written.
     is_ending: bool,
-    is_broken: bool,
 }
 
 impl Line {
     /// The line of an upgraded connection that sends messages of so many bytes at most.
     pub(crate) fn new(socket: Upgraded, message_bytes: usize, encoding: Encoding) -> Self {
         let ends = Ends {
-            socket: TokioIo::new(socket),
+            socket: Socket::new(socket),
             codec: Codec::new(message_bytes),
             unread: Bytes::new(),
             unwritten: VecDeque::new(),
@@ -108,7 +92,6 @@ impl Line {
             is_full: false,
             has_moved: false,
             is_ending: false,
-            is_broken: false,
         };
         Self { ends: Mutex::new(ends), task: AtomicWaker::new(), is_called: AtomicBool::new(false), encoding }
     }
@@ -271,22 +254,13 @@ impl Ends {
                 return Poll::Ready(Incoming::Part);
             }
             if self.unwritten.is_empty() {
-                if !ready!(self.poll_fill(context)) {
+                let Some(came) = ready!(self.socket.poll_read(context)) else {
                     return Poll::Ready(Incoming::Closed);
-                }
+                };
+                self.unread = came;
                 has_filled = true;
             }
         }
-    }
-
-    /// Reads what there is. `false` when nothing more comes.
-    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        READ_BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            let read = ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer));
-            self.unread = Bytes::copy_from_slice(buffer.filled());
-            Poll::Ready(read.is_ok() && !self.unread.is_empty())
-        })
     }
 
     fn put(&mut self, bytes: Bytes) {
@@ -312,18 +286,22 @@ impl Ends {
             return;
         }
         while let Some(parcel) = self.subscriber.as_mut().and_then(Subscriber::try_next) {
-            self.put(parcel.encoded(encoding).clone());
-            self.writing.push(parcel);
+            self.put_parcel(parcel, encoding);
         }
+    }
+
+    fn put_parcel(&mut self, parcel: Arc<Parcel>, encoding: &Encoding) {
+        self.put(parcel.encoded(encoding).clone());
+        self.writing.push(parcel);
     }
 
     /// Writes everything that waits.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        if self.is_broken {
+        if self.socket.is_broken() {
             return Poll::Ready(Err(Gone));
         }
         while let Some(bytes) = self.unwritten.front_mut() {
-            let written = poll_write(&mut self.socket, context, bytes, &mut self.is_broken);
+            let written = self.socket.poll_write(context, bytes);
             self.has_moved |= self.is_full && written.is_ready();
             self.is_full = written.is_pending();
             let written = ready!(written)?;
@@ -333,7 +311,7 @@ impl Ends {
             }
         }
         self.is_flushing = true;
-        ready!(poll_flush(&mut self.socket, context, &mut self.is_broken))?;
+        ready!(self.socket.poll_flush(context))?;
         self.is_flushing = false;
         if self.unwritten.capacity() > 0 {
             self.unwritten = VecDeque::new(); // a quiet connection keeps nothing
@@ -345,7 +323,7 @@ impl Ends {
     /// Says that nothing more comes, to a client whose own close could not be understood: it ends the connection then.
     fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self.codec.is_broken() {
-            true => Pin::new(&mut self.socket).poll_shutdown(context).map(|_| ()),
+            true => self.socket.poll_shutdown(context),
             false => Poll::Ready(()),
         }
     }
@@ -373,8 +351,7 @@ impl Ends {
                 return Poll::Pending;
             };
             if let Some(parcel) = subscriber.try_next() {
-                self.put(parcel.encoded(encoding).clone());
-                self.writing.push(parcel);
+                self.put_parcel(parcel, encoding);
                 continue;
             }
             if subscriber.is_live() {
@@ -390,7 +367,7 @@ impl Ends {
 
     /// Whether nothing is left to the task that it does not know of.
     fn write_ready(&mut self, together: &mut Together, encoding: &Encoding, now_ms: i64) -> bool {
-        if !self.is_quiet() || self.is_ending || self.is_broken {
+        if !self.is_quiet() || self.is_ending || self.socket.is_broken() {
             return true; // the task is at it, and goes on with what there is then
         }
         let Some(subscriber) = &mut self.subscriber else { return true };
@@ -401,13 +378,13 @@ impl Ends {
         let bytes = together.encoded(&parcels, encoding);
         // The task waits for the socket, where that is needed.
         let context = &mut Context::from_waker(Waker::noop());
-        let written = match poll_write(&mut self.socket, context, &bytes, &mut self.is_broken) {
+        let written = match self.socket.poll_write(context, &bytes) {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(Gone)) => return false,
             Poll::Pending => 0,
         };
-        let is_written = written == bytes.len()
-            && matches!(poll_flush(&mut self.socket, context, &mut self.is_broken), Poll::Ready(Ok(())));
+        let is_written =
+            written == bytes.len() && matches!(self.socket.poll_flush(context), Poll::Ready(Ok(())));
         if is_written {
             parcels.iter().for_each(|parcel| subscriber.sent_at(parcel, now_ms));
             return subscriber.is_live();
@@ -443,33 +420,4 @@ impl Together {
         }
         self.bytes.clone()
     }
-}
-
-fn poll_write(
-    socket: &mut TokioIo<Upgraded>,
-    context: &mut Context<'_>,
-    bytes: &[u8],
-    is_broken: &mut bool,
-) -> Poll<Result<usize, Gone>> {
-    let written = ready!(Pin::new(socket).poll_write(context, bytes));
-    Poll::Ready(written.and_then(none_is_an_end).map_err(|_| {
-        *is_broken = true;
-        Gone
-    }))
-}
-
-fn none_is_an_end(written: usize) -> io::Result<usize> {
-    if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
-}
-
-fn poll_flush(
-    socket: &mut TokioIo<Upgraded>,
-    context: &mut Context<'_>,
-    is_broken: &mut bool,
-) -> Poll<Result<(), Gone>> {
-    let flushed = ready!(Pin::new(socket).poll_flush(context));
-    Poll::Ready(flushed.map_err(|_| {
-        *is_broken = true;
-        Gone
-    }))
 }

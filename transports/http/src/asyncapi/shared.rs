@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tidings_engine::{Channel, Cursor, DeviceName, limits};
 
 use super::{Protocol, Schemas};
+use crate::openapi::shared::{ADDRESS, TICKET};
 
 pub(super) fn info() -> Value {
     json!({
@@ -41,11 +42,11 @@ pub(super) fn security_schemes() -> Value {
         },
         "ticket": {
             "type": "httpApiKey", "in": "query", "name": "ticket",
-            "description": "Of `POST /v1/tickets`: stands for a token in the address of one connection, once.",
+            "description": TICKET,
         },
         "address": {
             "type": "httpApiKey", "in": "query", "name": "token",
-            "description": "A token in the address, for those who can set no header. Rather use a ticket.",
+            "description": ADDRESS,
         },
     })
 }

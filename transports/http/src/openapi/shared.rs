@@ -26,6 +26,12 @@ pub(super) fn info() -> Value {
     })
 }
 
+/// What a ticket is, and a token in the address: also of connections.
+pub(crate) const TICKET: &str =
+    "Of `POST /v1/tickets`: stands for a token in the address of one connection, once.";
+pub(crate) const ADDRESS: &str =
+    "A token in the address, for those who can set no header. Rather use a ticket.";
+
 pub(super) fn security_schemes() -> Value {
     json!({
         "token": {
@@ -38,11 +44,11 @@ pub(super) fn security_schemes() -> Value {
         },
         "ticket": {
             "type": "apiKey", "in": "query", "name": "ticket",
-            "description": "Of `POST /v1/tickets`: stands for a token in the address of one connection, once.",
+            "description": TICKET,
         },
         "address": {
             "type": "apiKey", "in": "query", "name": "token",
-            "description": "A token in the address, for those who can set no header. Rather use a ticket.",
+            "description": ADDRESS,
         },
     })
 }
