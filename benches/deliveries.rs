@@ -4,6 +4,7 @@
 //! members of everyone, so many devices of theirs receive and acknowledge broadcasts, and everybody reads some, then
 //! asks.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -33,8 +34,9 @@ async fn main() -> anyhow::Result<()> {
     }
     let mut connections = Vec::new();
     for number in 0..devices {
-        let identity = Identity::person(Tenant::default(), user(number));
-        connections.push((identity.clone(), engine.subscribe(&identity, Opening::new("bench")).await?));
+        let identity = Arc::new(Identity::person(Tenant::default(), user(number)));
+        let (subscriber, _) = engine.subscribe(&identity, Opening::new("bench")).await?;
+        connections.push((identity, subscriber));
     }
     let mut last = None;
     for _ in 0..BROADCASTS {

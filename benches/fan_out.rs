@@ -1,5 +1,7 @@
 //! What it costs from a publish to the mailboxes of those it is for: append, fold, encode and hand-out, without sockets.
 
+use std::sync::Arc;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidings_benches::{Bench, broadcast, service, unicast, user};
 use tidings_engine::delivery::Message;
@@ -27,9 +29,9 @@ fn fan_out(criterion: &mut Criterion) {
     let mut subscribers: Vec<Subscriber> = bench.runtime.block_on(async {
         let mut subscribers = Vec::with_capacity(SUBSCRIBERS);
         for number in 0..SUBSCRIBERS {
-            let identity = Identity::person(Tenant::default(), user(number));
-            subscribers
-                .push(bench.engine.subscribe(&identity, Opening::new("bench")).await.expect("a subscriber"));
+            let identity = Arc::new(Identity::person(Tenant::default(), user(number)));
+            let subscribed = bench.engine.subscribe(&identity, Opening::new("bench")).await;
+            subscribers.push(subscribed.expect("a subscriber").0);
         }
         subscribers
     });

@@ -1,6 +1,8 @@
 //! What it costs to come back: twenty notifications of one's own, from memory and from the log, among few and among many
 //! of others.
 
+use std::sync::Arc;
+
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use tidings_benches::{Bench, unicast, user};
 use tidings_engine::delivery::Message;
@@ -9,11 +11,11 @@ use tidings_engine::{Cursor, Identity, Opening, Options, Position, Resume, Tenan
 const OWN: usize = 20;
 
 /// Comes back, gets everything, and is live.
-fn come_back(bench: &Bench, identity: &Identity, cursor: &Cursor) {
+fn come_back(bench: &Bench, identity: &Arc<Identity>, cursor: &Cursor) {
     bench.runtime.block_on(async {
         let mut opening = Opening::new("bench");
         opening.resume = Some(Resume { cursor: cursor.clone(), most: 1_000 });
-        let mut device = bench.engine.subscribe(identity, opening).await.expect("a subscriber");
+        let (mut device, _) = bench.engine.subscribe(identity, opening).await.expect("a subscriber");
         let mut missed = 0;
         loop {
             let parcel = device.next().await.expect("a parcel");
@@ -39,7 +41,7 @@ fn resume(criterion: &mut Criterion) {
             let mut options = Options::new(bench.directory.path().join("other"));
             options.recent_kept = recent_kept;
             bench.engine = bench.runtime.block_on(tidings_engine::Engine::start(options)).expect("an engine");
-            let identity = Identity::person(Tenant::default(), user(1));
+            let identity = Arc::new(Identity::person(Tenant::default(), user(1)));
             bench.runtime.block_on(bench.engine.counts(&identity, Position(0))).expect("counts");
             let log = bench.engine.log().clone();
             let cursor = log.cursor(log.head());

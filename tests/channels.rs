@@ -2,6 +2,7 @@
 //! is, as the token and the operator's rules say, and not otherwise.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -295,11 +296,11 @@ async fn other_rules_count_at_once_also_for_those_who_are_connected() {
     let rules: Rules = [rule("topic:a"), rule("topic:b")].into_iter().collect();
     let options = Options { rules, ..Options::new(directory.path()) };
     let engine = Engine::start(options).await.unwrap();
-    let ada = Identity::person(Tenant::default(), UserId::new("ada").unwrap());
+    let ada = Arc::new(Identity::person(Tenant::default(), UserId::new("ada").unwrap()));
     let channel = |text: &str| text.parse::<tidings_engine::Channel>().unwrap();
     let opening =
         || Opening { watches: vec![channel("topic:a"), channel("topic:b")], ..Opening::new("test") };
-    let mut device = engine.subscribe(&ada, opening()).await.unwrap();
+    let (mut device, hello) = engine.subscribe(&ada, opening()).await.unwrap();
     let publish = async |to: &str| {
         let draft = json!({ "type": "n", "inbox": false, "audience": { "channels": [to] } });
         let draft: tidings_engine::Draft = serde_json::from_value(draft).unwrap();
@@ -318,7 +319,7 @@ async fn other_rules_count_at_once_also_for_those_who_are_connected() {
     );
     assert!(engine.watch(&ada, device.id(), channel("topic:a")).await.is_err());
     assert!(engine.join(&ada, &channel("topic:a")).await.is_err());
-    let resume = Some(Resume { cursor: device.hello().cursor.clone(), most: 100 });
+    let resume = Some(Resume { cursor: hello.cursor, most: 100 });
     assert!(engine.subscribe(&ada, Opening { resume, ..opening() }).await.is_err(), "nor when it comes back");
 
     engine.govern(Rules::default()).await;

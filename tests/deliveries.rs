@@ -2,6 +2,7 @@
 //! each notification, person and device is what the devices really got, and the totals are the sums.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -218,9 +219,9 @@ impl Play {
             opening.resume = Some(Resume { cursor: self.engine.log().cursor(position), most: 1_000 });
             self.truth.delivered.extend(got.values().map(|id| (user(number), *id)));
         }
-        let identity = Identity::person(Tenant::default(), user(number));
+        let identity = Arc::new(Identity::person(Tenant::default(), user(number)));
         self.model.hear(&user(number));
-        let subscriber = self.engine.subscribe(&identity, opening).await.unwrap();
+        let (subscriber, _) = self.engine.subscribe(&identity, opening).await.unwrap();
         self.open.push(Connection {
             has: BTreeSet::new(),
             user: number,

@@ -2,6 +2,7 @@
 //! nothing when nothing changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -183,8 +184,8 @@ async fn publish(engine: &Engine) -> Position {
 }
 
 async fn subscribe(engine: &Engine, user: &str) -> Subscriber {
-    let identity = Identity::person(Tenant::default(), user.parse().unwrap());
-    engine.subscribe(&identity, Opening::new("test")).await.unwrap()
+    let identity = Arc::new(Identity::person(Tenant::default(), user.parse().unwrap()));
+    engine.subscribe(&identity, Opening::new("test")).await.unwrap().0
 }
 
 /// Where the log stands once nothing has come for a while.

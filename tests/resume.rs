@@ -3,6 +3,8 @@
 
 pub mod client;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidings_config::TokenSettings;
@@ -158,14 +160,14 @@ fn nothing_is_lost_or_doubled_where_catching_up_ends() {
         let engine = Engine::start(options).await.unwrap();
         let stop = CancellationToken::new();
         let publishing = tokio::spawn(publish_until(engine.clone(), stop.clone()));
-        let ada = Identity::person(Tenant::default(), "ada".parse().unwrap());
+        let ada = Arc::new(Identity::person(Tenant::default(), "ada".parse().unwrap()));
         let mut cursor = engine.log().cursor(Position(0));
         let mut heard: Vec<u64> = Vec::new();
         for number in 0..SWITCHES {
             let mut opening = tidings_engine::Opening::new("test");
             opening.resume = Some(tidings_engine::Resume { cursor: cursor.clone(), most: usize::MAX });
-            let mut subscriber = engine.subscribe(&ada, opening).await.unwrap();
-            assert_eq!(subscriber.hello().resume, Some(tidings_engine::Resumed::Continued), "{number}");
+            let (mut subscriber, hello) = engine.subscribe(&ada, opening).await.unwrap();
+            assert_eq!(hello.resume, Some(tidings_engine::Resumed::Continued), "{number}");
             let mut live = number % 3;
             loop {
                 let parcel = crate::world::in_time("a parcel", subscriber.next()).await.unwrap();
@@ -381,7 +383,7 @@ fn devices_that_come_back_together_ask_the_database_nothing() {
         for number in 0..DEVICES {
             let mut opening = tidings_engine::Opening::new("test");
             opening.resume = Some(tidings_engine::Resume { cursor: cursor.clone(), most: 1_000 });
-            let mut device = engine.subscribe(&person(number), opening).await.unwrap();
+            let (mut device, _) = engine.subscribe(&Arc::new(person(number)), opening).await.unwrap();
             let parcel = crate::world::in_time("what it missed", device.next()).await.unwrap();
             assert_eq!(parcel.deliveries().len(), 3, "a notification, the counts, and that it is live");
         }

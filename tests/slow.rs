@@ -11,8 +11,8 @@ use tidings_engine::{Draft, Engine, Identity, Opening, Options, Subscriber, Tena
 
 use crate::world::{Device, World, id, in_time, person, service};
 
-fn identity(user: &str) -> Identity {
-    Identity::person(Tenant::default(), user.parse().unwrap())
+fn identity(user: &str) -> Arc<Identity> {
+    Arc::new(Identity::person(Tenant::default(), user.parse().unwrap()))
 }
 
 fn draft(body: &str) -> Draft {
@@ -44,8 +44,8 @@ async fn a_subscriber_that_does_not_read_loses_nothing_and_delays_nobody() {
         let mut options = Options::new(directory.path());
         options.recent_kept = Some(recent_kept);
         let engine = Engine::start(options).await.unwrap();
-        let mut slow = engine.subscribe(&identity("slow"), Opening::new("test")).await.unwrap();
-        let mut quick = engine.subscribe(&identity("quick"), Opening::new("test")).await.unwrap();
+        let (mut slow, _) = engine.subscribe(&identity("slow"), Opening::new("test")).await.unwrap();
+        let (mut quick, _) = engine.subscribe(&identity("quick"), Opening::new("test")).await.unwrap();
         let published = 1_500;
         let reader = tokio::spawn(async move { receive(&mut quick, published).await });
         let service = Identity::service(Tenant::default());
@@ -162,7 +162,7 @@ async fn one_task_serves_many_subscribers_and_misses_nothing_of_any() {
     let mut served = Vec::new();
     for number in 0..200_u32 {
         let opening = Opening { ready: Some(queue.place(number)), ..Opening::new("test") };
-        let subscriber = engine.subscribe(&identity(&format!("user-{number}")), opening).await.unwrap();
+        let (subscriber, _) = engine.subscribe(&identity(&format!("user-{number}")), opening).await.unwrap();
         served.push(Served { subscriber, received: Vec::new(), is_passed_over: number % 50 == 7 });
     }
     let (broadcasts, own) = (900, 5);

@@ -110,7 +110,7 @@ fn every_algorithm_is_verified_with_a_key_from_wherever_it_comes() {
                 [json!({ "alg": algorithm }), json!({ "alg": algorithm, "kid": "k", "typ": "at+jwt" })]
             {
                 let verified = tokens.explain(&keys.token(&header, &sound()));
-                let user = verified.map(|verified| verified.identity.user.unwrap().to_string());
+                let user = verified.map(|verified| verified.identity.user.as_ref().unwrap().to_string());
                 assert_eq!(user, Ok("ada".to_owned()), "{algorithm} {key:?} {header}");
             }
             for another in ALGORITHMS.iter().filter(|another| **another != algorithm) {
@@ -128,7 +128,7 @@ fn each_issuer_speaks_for_itself_alone() {
     let tokens = Tokens::new(&settings, SECRET.as_bytes()).unwrap();
     let who = |token: &str| {
         let identity = tokens.explain(token).unwrap().identity;
-        (identity.tenant.to_string(), identity.user.unwrap().to_string())
+        (identity.tenant.to_string(), identity.user.as_ref().unwrap().to_string())
     };
     let is = |tenant: &str, user: &str| (tenant.to_owned(), user.to_owned());
     for kid in ["RS256", "PS384", "HS512", "ES256", "ES384", "EdDSA"] {

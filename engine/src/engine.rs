@@ -27,7 +27,7 @@ use crate::names::Channel;
 use crate::plugin::Plugin;
 use crate::position::Position;
 use crate::projector::{Projector, Request};
-use crate::subscriber::{Opening, Subscriber};
+use crate::subscriber::{Hello, Opening, Subscriber};
 
 use life::{Life, give_up_view};
 pub use start::{Options, StartError};
@@ -87,11 +87,15 @@ impl Engine {
         taken.ok().map(|slot| Encoding::new(slot, encode))
     }
 
-    /// Opens a subscription to everything that concerns the identity's user from now on.
+    /// Opens a subscription to everything that concerns the identity's user from now on, and says what it starts from.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn subscribe(&self, identity: &Identity, opening: Opening) -> Result<Subscriber, Error> {
+    pub async fn subscribe(
+        &self,
+        identity: &Arc<Identity>,
+        opening: Opening,
+    ) -> Result<(Subscriber, Hello), Error> {
         let key = self.admit(identity).await?;
         let mut watches: Vec<Channel> =
             identity.session.as_ref().map(Channel::of_session).into_iter().collect();
@@ -103,8 +107,7 @@ impl Engine {
             return Err(too_many_watches());
         }
         let Opening { transport, ready, .. } = opening;
-        let subscription =
-            Subscription { key, identity: Arc::new(identity.clone()), transport, watches, ready };
+        let subscription = Subscription { key, identity: identity.clone(), transport, watches, ready };
         self.open(subscription, opening.resume, opening.device).await
     }
 
@@ -147,9 +150,13 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn renew(&self, identity: &Identity, subscriber: SubscriberId) -> Result<Vec<Channel>, Error> {
+    pub async fn renew(
+        &self,
+        identity: &Arc<Identity>,
+        subscriber: SubscriberId,
+    ) -> Result<Vec<Channel>, Error> {
         self.admit(identity).await?;
-        let identity = Arc::new(identity.clone());
+        let identity = identity.clone();
         self.projector().ask(|reply| Request::Renew(subscriber, identity, reply)).await.ok_or(Error::Stopping)
     }
 

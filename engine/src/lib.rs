@@ -5,13 +5,14 @@
 //! traits: [`store::EventStore`], [`transport::Transport`] and [`plugin::Plugin`].
 //!
 //! ```
+//! use std::sync::Arc;
 //! use tidings_engine::{Draft, Engine, Identity, Opening, Options, Position, Tenant, UserId};
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! # let data = tempfile::tempdir()?;
 //! let engine = Engine::start(Options::new(data.path())).await?;
-//! let ada = Identity::person(Tenant::default(), UserId::new("ada")?);
-//! let mut phone = engine.subscribe(&ada, Opening::new("example")).await?;
+//! let ada = Arc::new(Identity::person(Tenant::default(), UserId::new("ada")?));
+//! let (mut phone, _) = engine.subscribe(&ada, Opening::new("example")).await?;
 //!
 //! let draft: Draft = serde_json::from_str(r#"{"type": "greeting", "title": "Hello", "audience": {"users": ["ada"]}}"#)?;
 //! engine.publish(&Identity::service(Tenant::default()), draft.into()).await?;

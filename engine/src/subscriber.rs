@@ -110,7 +110,7 @@ pub(crate) struct Advance {
 pub struct Subscriber {
     registration: Registration,
     engine: WeakEngine,
-    hello: Hello,
+    device: DeviceName,
     folded: watch::Receiver<Position>,
     /// What was missed and is to be handed out first.
     ready: VecDeque<Arc<Parcel>>,
@@ -134,16 +134,25 @@ impl Subscriber {
     pub(crate) fn new(
         registration: Registration,
         engine: WeakEngine,
-        hello: Hello,
+        hello: &Hello,
         folded: watch::Receiver<Position>,
         advance: Advance,
         (track, counted): (Option<Arc<Track>>, Counted),
     ) -> Self {
         let began_ms = jiff::Timestamp::now().as_millisecond();
         let position = hello.cursor.position;
-        let (ready, source) = (VecDeque::new(), Source::Ended);
-        let mut subscriber =
-            Self { registration, engine, hello, folded, ready, source, position, track, counted, began_ms };
+        let mut subscriber = Self {
+            registration,
+            engine,
+            device: hello.device.clone(),
+            folded,
+            ready: VecDeque::new(),
+            source: Source::Ended,
+            position,
+            track,
+            counted,
+            began_ms,
+        };
         subscriber.take_in(advance);
         subscriber
     }
@@ -152,12 +161,6 @@ impl Subscriber {
     #[must_use]
     pub fn id(&self) -> SubscriberId {
         self.registration.id
-    }
-
-    /// What it starts from.
-    #[must_use]
-    pub fn hello(&self) -> &Hello {
-        &self.hello
     }
 
     /// The next parcel; waits for one. May be dropped and called again.
@@ -249,7 +252,7 @@ impl Subscriber {
         for delivery in parcel.deliveries() {
             let Message::Notification { event, .. } = delivery.message() else { continue };
             let Some(request) = &event.request else { continue };
-            let (connection, device) = (self.id(), &self.hello.device);
+            let (connection, device) = (self.id(), &self.device);
             tracing::debug!(%request, position = %event.position, %connection, %device, "delivered");
         }
     }

@@ -1,5 +1,7 @@
 //! The engine inside a program of one's own: no HTTP, no socket, the same log and the same counts.
 
+use std::sync::Arc;
+
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::{Audience, Draft, Engine, Identity, Opening, Options, Position, Tenant, UserId};
 
@@ -7,10 +9,10 @@ use tidings_engine::{Audience, Draft, Engine, Identity, Opening, Options, Positi
 async fn main() -> anyhow::Result<()> {
     let data = tempfile::tempdir()?;
     let engine = Engine::start(Options::new(data.path())).await?;
-    let ada = Identity::person(Tenant::default(), UserId::new("ada")?);
+    let ada = Arc::new(Identity::person(Tenant::default(), UserId::new("ada")?));
     let service = Identity::service(Tenant::default());
 
-    let mut device = engine.subscribe(&ada, Opening::new("example")).await?;
+    let (mut device, _) = engine.subscribe(&ada, Opening::new("example")).await?;
     let mut draft = Draft::new("greeting".parse()?, Audience::of_users([UserId::new("ada")?]));
     draft.title = "Hello, Ada".to_owned();
     let receipt = engine.publish(&service, draft.into()).await?;

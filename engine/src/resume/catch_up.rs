@@ -21,7 +21,7 @@ impl Engine {
         subscription: Subscription,
         resume: Option<Resume>,
         device: Option<DeviceName>,
-    ) -> Result<Subscriber, Error> {
+    ) -> Result<(Subscriber, Hello), Error> {
         let (key, transport) = (subscription.key.clone(), subscription.transport);
         let (mut from, mut resumed) = (From::Now, None);
         if let Some(resume) = &resume {
@@ -67,7 +67,9 @@ impl Engine {
         let counted = self.log().metrics().connected(transport, resumed);
         let hello = Hello { device, channels, watching, cursor, counts, resume: resumed };
         let folded = self.projector().folded.clone();
-        Ok(Subscriber::new(registration, self.downgrade(), hello, folded, advance, (track, counted)))
+        let counting = (track, counted);
+        let subscriber = Subscriber::new(registration, self.downgrade(), &hello, folded, advance, counting);
+        Ok((subscriber, hello))
     }
 
     /// What a device is called whose client does not say: no other connection to this log ever has the same name.

@@ -162,7 +162,7 @@ async fn link_for(
     let user = params.take::<UserId>("user")?;
     params.finish()?;
     let user = user.ok_or_else(|| Problem::field("user", "expected the user whose link it is"))?;
-    let person = Identity::person(identity.tenant, user);
+    let person = Identity::person(identity.tenant.clone(), user);
     link(&context, &person, parse_id(&id)?, at_least).await
 }
 

@@ -38,6 +38,7 @@ mod unread;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,9 +80,20 @@ pub const POSITION: HeaderName = HeaderName::from_static("tidings-position");
 /// The position a request wants to see at least.
 pub const MIN_POSITION: HeaderName = HeaderName::from_static("tidings-min-position");
 
-/// What handlers work with.
+/// What handlers work with. A clone is another handle to the same: every request has some, and every connection one.
 #[derive(Clone)]
-pub struct Context {
+pub struct Context(Arc<Services>);
+
+impl Deref for Context {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+/// What a [`Context`] is a handle to.
+pub struct Services {
     /// The engine.
     pub engine: Engine,
     /// Who may come in.
@@ -114,7 +126,7 @@ impl Context {
     /// # Errors
     /// [`Problem::unauthorized`], [`Problem::too_many`].
     pub async fn admit(&self, token: &str) -> Result<Verified, Problem> {
-        let shown = self.tokens.verify(token)?;
+        let shown = self.tokens.verify_again(token)?;
         self.limits.request(&shown.identity).await?;
         Ok(shown)
     }
@@ -308,7 +320,7 @@ impl Transport for Http {
         let Self { metrics_listener, tokens, settings, leaving, mounted, stall_patience, tls, .. } = *self;
         let origins = Arc::new(Origins::new(settings.clone(), tls.is_some()));
         let api = all(&mounted);
-        let context = Context {
+        let context = Context(Arc::new(Services {
             engine,
             document: Arc::new(Document::of_api(&api)),
             asyncapi: Arc::new(asyncapi::Document::of(&mounted)),
@@ -321,7 +333,7 @@ impl Transport for Http {
             shutdown: shutdown.clone(),
             connections: connections.clone(),
             discards: Discards::new(connections.clone(), shutdown.clone()),
-        };
+        }));
         let router = router(api, &context).layer(middleware::from_fn_with_state(origins, origin::told));
         let observed = middleware::from_fn_with_state(context.clone(), request::observed);
         drop(routes.send_replace(router.layer(observed)));
@@ -395,7 +407,7 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
 }
 
 /// Who sent a request, from its `Authorization: Bearer` header.
-pub struct Caller(pub Identity);
+pub struct Caller(pub Arc<Identity>);
 
 impl FromRequestParts<Context> for Caller {
     type Rejection = Problem;

@@ -60,7 +60,7 @@ async fn for_anybody(State(context): State<Context>) -> Response {
     let mailboxes = context.engine.mailboxes().await.unwrap_or_default();
     let mut registry = Registry::default();
     context.requests.register(&mut registry);
-    registry.register_collector(Box::new(Scrape { engine: context.engine, mailboxes }));
+    registry.register_collector(Box::new(Scrape { engine: context.engine.clone(), mailboxes }));
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),

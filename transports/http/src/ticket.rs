@@ -150,7 +150,7 @@ mod tests {
         let (ticket, late) =
             (tickets.issue(verified("ada"), now).unwrap(), tickets.issue(verified("ada"), now).unwrap());
         assert!(tickets.redeem("tdt_", now).is_none() && tickets.redeem(&ticket[4..], now).is_none());
-        assert_eq!(tickets.redeem(&ticket, now).unwrap().identity.user.unwrap().as_str(), "ada");
+        assert_eq!(tickets.redeem(&ticket, now).unwrap().identity.user.as_ref().unwrap().as_str(), "ada");
         assert!(tickets.redeem(&ticket, now).is_none(), "a second time");
         assert!(tickets.redeem(&late, now + LIFETIME).is_none(), "too late");
     }

@@ -7,6 +7,7 @@ mod claims;
 mod key;
 mod keyring;
 mod mint;
+mod remembered;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,6 +28,7 @@ use crate::ticket::Tickets;
 use claims::{Claims, Reading};
 use key::Print;
 use keyring::Keyring;
+use remembered::{Fingerprint, Remembered};
 
 pub use mint::{Grant, MintError, mint};
 
@@ -52,20 +54,26 @@ pub struct KeyError {
 
 /// Verifies tokens.
 pub struct Tokens {
-    keyring: RwLock<Arc<Keyring>>,
-    /// Claims that are kept beside those that every identity has.
-    kept: RwLock<Arc<[String]>>,
+    grounds: RwLock<Arc<Grounds>>,
     keys: ApiKeys,
     tickets: Tickets,
     /// Told when what was shown before may not hold any more.
     changed: watch::Sender<()>,
 }
 
+/// On what grounds tokens are accepted, and which were: other grounds remember nobody.
+struct Grounds {
+    keyring: Arc<Keyring>,
+    /// Claims that are kept beside those that every identity has.
+    kept: Vec<String>,
+    remembered: Remembered,
+}
+
 /// Who somebody has shown to be, and by what.
 #[derive(Clone, Debug)]
 pub struct Verified {
     /// Who.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     by: Proof,
 }
 
@@ -84,9 +92,10 @@ impl Tokens {
     /// # Errors
     /// When the secret is too easy to guess, or a key cannot be read or used.
     pub fn new(settings: &TokenSettings, secret: &[u8]) -> Result<Self, KeyError> {
-        let keyring = RwLock::new(Arc::new(Keyring::load(settings, secret)?));
-        let (kept, keys, tickets) = (RwLock::default(), ApiKeys::default(), Tickets::default());
-        Ok(Self { keyring, kept, keys, tickets, changed: watch::Sender::new(()) })
+        let keyring = Arc::new(Keyring::load(settings, secret)?);
+        let grounds = Grounds { keyring, kept: Vec::new(), remembered: Remembered::nobody() };
+        let (keys, tickets) = (ApiKeys::default(), Tickets::default());
+        Ok(Self { grounds: RwLock::new(Arc::new(grounds)), keys, tickets, changed: watch::Sender::new(()) })
     }
 
     /// Takes keys of services, too, which are kept in a data directory.
@@ -119,7 +128,9 @@ impl Tokens {
 
     /// Keeps these claims of tokens that are shown from now on, for the engine's rules to look at.
     pub fn keep_claims(&self, names: Vec<String>) {
-        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = names.into();
+        let mut grounds = self.grounds.write().unwrap_or_else(PoisonError::into_inner);
+        let keyring = grounds.keyring.clone();
+        *grounds = Arc::new(Grounds { keyring, kept: names, remembered: Remembered::nobody() });
     }
 
     /// Reads the files of keys again, and goes by these settings from now on: what a key that is gone has verified ends,
@@ -143,18 +154,22 @@ impl Tokens {
     ) -> Result<impl FnOnce() + Send + use<>, KeyError> {
         let (tokens, keyring) = (self.clone(), Arc::new(Keyring::load(settings, secret)?));
         Ok(move || {
-            *tokens.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+            {
+                let mut grounds = tokens.grounds.write().unwrap_or_else(PoisonError::into_inner);
+                let kept = grounds.kept.clone();
+                *grounds = Arc::new(Grounds { keyring, kept, remembered: Remembered::nobody() });
+            }
             tokens.changed.send_replace(());
         })
     }
 
-    fn keyring(&self) -> Arc<Keyring> {
-        self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn grounds(&self) -> Arc<Grounds> {
+        self.grounds.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes, or reads, links that record a click, signed with a key that is made of the server's own secret.
     pub(crate) fn with_links<T>(&self, use_them: impl FnOnce(&Links) -> T) -> T {
-        use_them(&self.keyring().links)
+        use_them(&self.grounds().keyring.links)
     }
 
     pub(crate) fn tickets(&self) -> &Tickets {
@@ -175,10 +190,25 @@ impl Tokens {
     /// # Errors
     /// [`Problem::unauthorized`], whatever is wrong; the log says more, though never the token.
     pub fn verify(&self, token: &str) -> Result<Verified, Problem> {
-        self.explain(token).map_err(|reason| {
-            tracing::info!(reason, "token refused");
-            Problem::unauthorized()
-        })
+        self.explain(token).map_err(refused)
+    }
+
+    /// The same for a token that comes with every request: one that was verified a moment ago is known again.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub(crate) fn verify_again(&self, token: &str) -> Result<Verified, Problem> {
+        let grounds = self.grounds();
+        let fingerprint = Fingerprint::of(token);
+        if let Some(verified) = grounds.remembered.get(&fingerprint).filter(|verified| self.is_good(verified))
+        {
+            return Ok(verified);
+        }
+        let verified = self.explain_on(&grounds, token).map_err(refused)?;
+        if matches!(verified.by, Proof::Token(_)) {
+            grounds.remembered.put(fingerprint, verified.clone());
+        }
+        Ok(verified)
     }
 
     /// Who a token says its holder is, or why it is refused: for those who make tokens, never for those who show them.
@@ -186,34 +216,36 @@ impl Tokens {
     /// # Errors
     /// The reason in words.
     pub fn explain(&self, token: &str) -> Result<Verified, String> {
+        self.explain_on(&self.grounds(), token)
+    }
+
+    fn explain_on(&self, grounds: &Grounds, token: &str) -> Result<Verified, String> {
         if token.len() > TOKEN_BYTES {
             return Err(format!("the token has more than {TOKEN_BYTES} bytes"));
         }
         if token.starts_with(api_key::PREFIX) {
             let (identity, id) = self.keys.verify(token)?;
-            return Ok(Verified { identity, by: Proof::Key(id) });
+            return Ok(Verified { identity: Arc::new(identity), by: Proof::Key(id) });
         }
         let header = jsonwebtoken::decode_header(token).map_err(|error| error.to_string())?;
         check_header(&header)?;
         // Only to know with whose key to look; what it says is believed once the signature is verified.
         let issuer =
             jsonwebtoken::dangerous::insecure_decode::<Issuer>(token).map_err(|error| error.to_string())?;
-        let keyring = self.keyring();
-        let (issuer, verifier) = keyring.choose(&header, issuer.claims.iss.as_deref())?;
+        let (issuer, verifier) = grounds.keyring.choose(&header, issuer.claims.iss.as_deref())?;
         let of_issuer = |error: String| format!("{}: {error}", issuer.name());
         let decoded = jsonwebtoken::decode::<Claims>(token, &verifier.key.decoding, &verifier.validation);
         let decoded = decoded.map_err(|error| of_issuer(error.to_string()))?;
         let (leeway, now) = (verifier.validation.leeway, jsonwebtoken::get_current_timestamp());
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (names, tenant) = (&issuer.claims, issuer.tenant.as_ref());
-        let reading = Reading { names, kept: &kept, tenant, leeway, now };
+        let reading = Reading { names, kept: &grounds.kept, tenant, leeway, now };
         let identity = reading.identity(&decoded.claims).map_err(of_issuer)?;
-        Ok(Verified { identity, by: Proof::Token(verifier.print) })
+        Ok(Verified { identity: Arc::new(identity), by: Proof::Token(verifier.print) })
     }
 
     fn holds(&self, proof: &Proof) -> bool {
         match proof {
-            Proof::Token(print) => self.keyring().has(print),
+            Proof::Token(print) => self.grounds().keyring.has(print),
             Proof::Key(id) => self.keys.has(id),
         }
     }
@@ -247,6 +279,11 @@ impl Tokens {
 struct Issuer {
     #[serde(default)]
     iss: Option<String>,
+}
+
+fn refused(reason: String) -> Problem {
+    tracing::info!(reason, "token refused");
+    Problem::unauthorized()
 }
 
 fn check_header(header: &Header) -> Result<(), String> {
@@ -299,6 +336,35 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_remembered_holds_no_longer_than_one_that_is_not() {
+        let settings = TokenSettings { leeway_seconds: 0, ..TokenSettings::default() };
+        let tokens = Arc::new(tokens(&settings));
+        let lasting =
+            signed(Algorithm::HS256, SECRET, &json!({ "sub": "ada", "exp": later(), "team": "red" }));
+        let known = tokens.verify_again(&lasting).unwrap().identity;
+        assert!(Arc::ptr_eq(&known, &tokens.verify_again(&lasting).unwrap().identity), "verified once");
+        let mut other = lasting.clone();
+        other.pop();
+        assert!(tokens.verify_again(&other).is_err(), "and nothing but that token is known");
+
+        let ends = jsonwebtoken::get_current_timestamp() + 2;
+        let short = signed(Algorithm::HS256, SECRET, &json!({ "sub": "ada", "exp": ends }));
+        assert!(tokens.verify_again(&short).is_ok());
+        std::thread::sleep(Duration::from_secs(3));
+        assert!(tokens.verify_again(&short).is_err(), "its time is over");
+
+        assert!(known.claims.is_empty());
+        tokens.keep_claims(vec!["team".to_owned()]);
+        assert_eq!(
+            tokens.verify_again(&lasting).unwrap().identity.claims.len(),
+            1,
+            "rules ask for more of it"
+        );
+        tokens.reload(&settings, b"another secret, long enough for HS256").unwrap();
+        assert!(tokens.verify_again(&lasting).is_err(), "its key is gone");
+    }
+
+    #[test]
     fn a_minted_token_says_what_was_granted() {
         let issuer = Some("https://issuer.example".to_owned());
         let mut settings =
@@ -314,9 +380,9 @@ mod tests {
         };
         let token = mint(&settings, SECRET, &grant, Duration::from_secs(60)).unwrap();
         let identity = tokens(&settings).verify(&token).unwrap().identity;
-        assert_eq!((identity.tenant.as_str(), identity.user.unwrap().as_str()), ("shop", "ada"));
+        assert_eq!((identity.tenant.as_str(), identity.user.as_ref().unwrap().as_str()), ("shop", "ada"));
         assert_eq!(identity.roles[0].as_str(), "ADMIN");
-        assert_eq!(identity.session.unwrap().as_str(), "s1");
+        assert_eq!(identity.session.as_ref().unwrap().as_str(), "s1");
         assert_eq!(identity.channels[0].to_string(), "topic:*");
         assert_eq!(identity.scopes, Scopes { publish: true, ..Scopes::default() });
     }
@@ -416,11 +482,11 @@ mod tests {
         let tokens = tokens(&settings);
         let claims = json!({"userId": 4711, "role": "ADMIN", "scope": "publish admin", "exp": later()});
         let identity = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap().identity;
-        assert_eq!(identity.user.unwrap().as_str(), "4711");
+        assert_eq!(identity.user.as_ref().unwrap().as_str(), "4711");
         assert_eq!(identity.roles[0].as_str(), "ADMIN");
         let claims = json!({"userId": u64::MAX, "role": ["Key User", "ADMIN"], "exp": later()});
         let odd = tokens.verify(&signed(Algorithm::HS256, SECRET, &claims)).unwrap().identity;
-        assert_eq!(odd.user.unwrap().as_str(), "18446744073709551615");
+        assert_eq!(odd.user.as_ref().unwrap().as_str(), "18446744073709551615");
         assert_eq!(odd.roles.len(), 1, "a role that can be no channel's name is passed over");
         assert_eq!(identity.scopes, Scopes { publish: true, admin: true, ..Scopes::default() });
     }

@@ -63,8 +63,8 @@ async fn events(
         wishes.cursor = Some(cursor.ok_or_else(expected)?);
     }
     let seat = context.limits.connect(&shown.identity)?;
-    let subscriber = context.engine.subscribe(&shown.identity, wishes.opening("sse")).await?;
-    let body = Body::from_stream(stream::of(context, shown, subscriber, seat, encoding));
+    let (subscriber, hello) = context.engine.subscribe(&shown.identity, wishes.opening("sse")).await?;
+    let body = Body::from_stream(stream::of(context, shown, (subscriber, hello), seat, encoding));
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use tidings_engine::delivery::{Encoding, Parcel};
-use tidings_engine::{Ended, Resumed, Subscriber, UserKey};
+use tidings_engine::{Ended, Hello, Resumed, Subscriber, UserKey};
 use tidings_http::token::Verified;
 use tidings_http::{Context, Seat, some_moment};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -38,15 +38,14 @@ struct Events {
 pub(crate) fn of(
     context: Context,
     shown: Verified,
-    subscriber: Subscriber,
+    (subscriber, hello): (Subscriber, Hello),
     seat: Option<Seat<UserKey>>,
     encoding: Encoding,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-    let hello = subscriber.hello();
     let heartbeat_every = context.limits.heartbeat();
     let mut first = vec![
         event::retry(RETRY_AFTER_MS + some_moment(RETRY_AFTER_MS)),
-        event::hello(&shown.identity, hello, heartbeat_every.as_secs()),
+        event::hello(&shown.identity, &hello, heartbeat_every.as_secs()),
     ];
     if let Some(Resumed::Reset(reason)) = hello.resume {
         first.push(event::reset(reason, &hello.cursor));

@@ -34,7 +34,7 @@ struct Request {
     engine: Engine,
     limits: Arc<Limits>,
     tokens: Arc<Tokens>,
-    identity: Identity,
+    identity: Arc<Identity>,
     subscriber: SubscriberId,
     /// Everything up to here was taken for the connection, to be written before any answer.
     written: Position,

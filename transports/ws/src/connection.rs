@@ -72,7 +72,7 @@ impl Connection {
     ) -> Result<Self, Close> {
         let seat = context.limits.connect(&shown.identity).map_err(|_| close::TOO_MANY_CONNECTIONS)?;
         let opening = Opening { ready: Some(place.ready()), ..wishes.opening("ws") };
-        let subscriber =
+        let (subscriber, hello) =
             context.engine.subscribe(&shown.identity, opening).await.map_err(|error| match error {
                 Error::Forbidden { .. } => close::FORBIDDEN,
                 Error::Stopping => close::STOPPING,
@@ -80,7 +80,7 @@ impl Connection {
                 _ => close::INTERNAL,
             })?;
         let given = context.limits.settings();
-        line.put(&message::hello(&shown.identity, subscriber.hello(), &given));
+        line.put(&message::hello(&shown.identity, &hello, &given));
         line.begin(subscriber);
         let now = Instant::now();
         let heartbeat_every = Duration::from_secs(given.heartbeat_seconds.get().into());

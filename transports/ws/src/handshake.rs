@@ -50,10 +50,10 @@ async fn begin(
     let mut wishes = wishes?;
     let shown = wishes.shown(&context, request.headers()).await?;
     let connections = context.connections.clone();
+    // In a box, made before: what it takes to begin is not kept as long as the connection lasts.
+    let opened = Box::pin(opened(context, shared, shown, wishes, on_upgrade));
     connections.spawn(async move {
-        // In a box: what it takes to begin is not kept as long as the connection lasts.
-        let connection = Box::pin(opened(context, shared, shown, wishes, on_upgrade)).await;
-        if let Some(mut connection) = connection {
+        if let Some(mut connection) = opened.await {
             connection.run().await;
         }
     });
