@@ -38,6 +38,9 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The exit code of a server whose disk fails: EX_IOERR of sysexits.h.
 const DISK_FAILED: u8 = 74;
 

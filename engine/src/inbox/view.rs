@@ -206,9 +206,13 @@ fn write_notifications(connection: &Connection, published: &[Arc<Event>]) -> rus
     for (stream, offset, position, kind) in entries {
         insert.execute(params![stream.sql(), offset.sql(), position, kind])?;
     }
-    let mut upsert = connection.prepare_cached(include_str!("sql/upsert_own_stream.sql"))?;
+    // Most are there: an upsert would look for the person by name first.
+    let mut advance = connection.prepare_cached(include_str!("sql/advance_own_stream.sql"))?;
+    let mut insert = connection.prepare_cached(include_str!("sql/insert_own_stream.sql"))?;
     for (stream, (tenant, user, head, first, last)) in own_streams {
-        upsert.execute(params![stream.sql(), tenant, user, head.sql(), first, last])?;
+        if advance.execute([stream.sql(), head.sql(), last])? == 0 {
+            insert.execute(params![stream.sql(), tenant, user, head.sql(), first, last])?;
+        }
     }
     Ok(())
 }

@@ -6,16 +6,19 @@
 mod checksum;
 mod inspect;
 mod snapshots;
+mod stream_ids;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use rusqlite::{ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
@@ -32,6 +35,7 @@ use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
 
 use checksum::EventRow;
 pub(crate) use inspect::{inspect, inspect_snapshots, integrity};
+use stream_ids::StreamIds;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -53,6 +57,8 @@ pub struct SqliteStore {
     /// `None` for one that is only read.
     writer: Option<Database>,
     readers: Database,
+    /// For the thread that writes alone.
+    stream_ids: Arc<Mutex<StreamIds>>,
     /// When no more old keys were found.
     forgot_at: Arc<AtomicI64>,
     /// How long commits of appends took: writing the WAL, its fsync, and now and then folding it into the file.
@@ -86,7 +92,8 @@ impl SqliteStore {
     }
 
     fn of(writer: Option<Database>, readers: Database) -> Self {
-        Self { writer, readers, forgot_at: Arc::default(), sync_seconds: Arc::new(Histogram::of_disk()) }
+        let (stream_ids, forgot_at) = (Arc::default(), Arc::default());
+        Self { writer, readers, stream_ids, forgot_at, sync_seconds: Arc::new(Histogram::of_disk()) }
     }
 
     /// Runs a transaction on the connection that writes.
@@ -148,9 +155,12 @@ impl EventStore for SqliteStore {
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>> {
         async move {
             let (forget_before, forgot_at) = (self.forget_before(), self.forgot_at.clone());
-            let sync_seconds = self.sync_seconds.clone();
+            let (stream_ids, sync_seconds) = (self.stream_ids.clone(), self.sync_seconds.clone());
             self.write(move |connection| {
-                let (outcomes, forgotten) = append(connection, &items, forget_before, &sync_seconds)?;
+                let mut stream_ids = stream_ids.lock().unwrap_or_else(PoisonError::into_inner);
+                let appended = append(connection, &items, &mut stream_ids, forget_before, &sync_seconds);
+                // What was taken back had no ids to remember.
+                let (outcomes, forgotten) = appended.inspect_err(|_| stream_ids.clear())?;
                 if forgotten < FORGET_AT_ONCE && forget_before.is_some() {
                     forgot_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
                 }
@@ -286,16 +296,15 @@ fn head(connection: &Connection) -> Result<Head, StoreError> {
 fn append(
     connection: &Connection,
     items: &[AppendItem],
+    stream_ids: &mut StreamIds,
     forget_before: Option<i64>,
     sync_seconds: &Histogram,
 ) -> Result<(Vec<AppendOutcome>, usize), StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let mut head: i64 =
-        transaction.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
-    let mut outcomes = Vec::with_capacity(items.len());
-    for item in items {
-        outcomes.push(append_item(&transaction, item, &mut head)?);
-    }
+    let mut appending = Appending::begin(&transaction, stream_ids)?;
+    let outcomes = items.iter().map(|item| appending.append(item)).collect::<Result<Vec<_>, _>>()?;
+    let head = appending.head;
+    drop(appending);
     transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([head])?;
     let mut forgotten = 0;
     if let Some(before) = forget_before {
@@ -308,24 +317,106 @@ fn append(
     Ok((outcomes, forgotten))
 }
 
-/// Claims the key first, so that an item that is not appended takes no position.
-fn append_item(
-    connection: &Connection,
-    item: &AppendItem,
-    head: &mut i64,
-) -> Result<AppendOutcome, StoreError> {
-    let first = *head + 1;
-    if let Some(claim) = &item.key
-        && let Some(outcome) = claim_key(connection, item, claim, first)?
-    {
-        return Ok(outcome);
+/// A transaction that appends: its statements are prepared once for all of it.
+struct Appending<'t> {
+    connection: &'t Connection,
+    stream_ids: &'t mut StreamIds,
+    /// The position that was given last.
+    head: i64,
+    number_in_stream: CachedStatement<'t>,
+    advance_stream: CachedStatement<'t>,
+    head_of_stream: CachedStatement<'t>,
+    insert_entry: CachedStatement<'t>,
+    insert_event: CachedStatement<'t>,
+    insert_payload: CachedStatement<'t>,
+}
+
+impl<'t> Appending<'t> {
+    fn begin(connection: &'t Connection, stream_ids: &'t mut StreamIds) -> Result<Self, StoreError> {
+        let head = connection.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
+        let prepared = |sql| connection.prepare_cached(sql);
+        Ok(Self {
+            connection,
+            stream_ids,
+            head,
+            number_in_stream: prepared(include_str!("sqlite/number_in_stream.sql"))?,
+            advance_stream: prepared("UPDATE streams SET head = head + 1 WHERE id = ?1")?,
+            head_of_stream: prepared("SELECT head FROM streams WHERE id = ?1")?,
+            insert_entry: prepared(include_str!("sqlite/insert_entry.sql"))?,
+            insert_event: prepared(include_str!("sqlite/insert_event.sql"))?,
+            insert_payload: prepared(include_str!("sqlite/insert_payload.sql"))?,
+        })
     }
-    let mut entries = Vec::with_capacity(item.events.len());
-    for event in &item.events {
-        *head += 1;
-        entries.push(append_event(connection, &item.tenant, event, *head)?);
+
+    /// Claims the key first, so that an item that is not appended takes no position.
+    fn append(&mut self, item: &AppendItem) -> Result<AppendOutcome, StoreError> {
+        let first = self.head + 1;
+        if let Some(claim) = &item.key
+            && let Some(outcome) = claim_key(self.connection, item, claim, first)?
+        {
+            return Ok(outcome);
+        }
+        let mut entries = Vec::with_capacity(item.events.len());
+        for event in &item.events {
+            self.head += 1;
+            entries.push(self.append_event(&item.tenant, event)?);
+        }
+        Ok(AppendOutcome::Appended { first: Position::from_sql(first), entries })
     }
-    Ok(AppendOutcome::Appended { first: Position::from_sql(first), entries })
+
+    fn append_event(&mut self, tenant: &Tenant, event: &NewEvent) -> Result<Vec<Entry>, StoreError> {
+        let position = self.head;
+        let mut entries = Vec::with_capacity(event.streams.len());
+        for stream in &event.streams {
+            entries.push(self.number(tenant, stream)?);
+        }
+        let entries_json = entries_to_json(&entries);
+        let row = EventRow {
+            position,
+            tenant: tenant.as_str(),
+            type_name: &event.type_name,
+            version: event.version,
+            recorded_at: event.recorded_at.as_millisecond(),
+            envelope: &event.envelope,
+            entries: entries_json.as_deref(),
+        };
+        self.insert_event.execute(params![
+            row.position,
+            row.tenant,
+            row.type_name,
+            row.version,
+            row.recorded_at,
+            row.envelope,
+            row.entries,
+            row.checksum(),
+        ])?;
+        if let Some(payload) = &event.payload {
+            let checksum = checksum::of_payload(position, payload);
+            self.insert_payload.execute(params![position, payload, checksum])?;
+        }
+        Ok(entries)
+    }
+
+    /// The next number in a stream.
+    fn number(&mut self, tenant: &Tenant, stream: &StreamName) -> Result<Entry, StoreError> {
+        let named = (tenant.clone(), stream.clone());
+        let (id, offset): (i64, i64) = match self.stream_ids.get(&named) {
+            // Two statements: with RETURNING, SQLite keeps a journal of its own for what may be returned.
+            Some(id) => {
+                self.advance_stream.execute([id])?;
+                (id, self.head_of_stream.query_row([id], |row| row.get(0))?)
+            }
+            None => {
+                let numbered = params![tenant.as_str(), stream.key()];
+                let number = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+                let (id, offset) = self.number_in_stream.query_row(numbered, number)?;
+                self.stream_ids.put(named, id);
+                (id, offset)
+            }
+        };
+        self.insert_entry.execute([id, offset, self.head])?;
+        Ok(Entry { stream: StreamId::from_sql(id), offset: Offset::from_sql(offset) })
+    }
 }
 
 /// `None` when the key is now this item's.
@@ -360,59 +451,6 @@ fn find_key(
     let named = params![tenant.as_str(), claim.publisher.as_str(), claim.key.as_str()];
     let found = find.query_row(named, |row| Ok((Position::from_sql(row.get(0)?), row.get(1)?)));
     Ok(found.optional()?)
-}
-
-fn append_event(
-    connection: &Connection,
-    tenant: &Tenant,
-    event: &NewEvent,
-    position: i64,
-) -> Result<Vec<Entry>, StoreError> {
-    let mut entries = Vec::with_capacity(event.streams.len());
-    for stream in &event.streams {
-        entries.push(number_in_stream(connection, tenant, stream, position)?);
-    }
-    let entries_json = entries_to_json(&entries);
-    let row = EventRow {
-        position,
-        tenant: tenant.as_str(),
-        type_name: &event.type_name,
-        version: event.version,
-        recorded_at: event.recorded_at.as_millisecond(),
-        envelope: &event.envelope,
-        entries: entries_json.as_deref(),
-    };
-    connection.prepare_cached(include_str!("sqlite/insert_event.sql"))?.execute(params![
-        row.position,
-        row.tenant,
-        row.type_name,
-        row.version,
-        row.recorded_at,
-        row.envelope,
-        row.entries,
-        row.checksum(),
-    ])?;
-    if let Some(payload) = &event.payload {
-        connection.prepare_cached(include_str!("sqlite/insert_payload.sql"))?.execute(params![
-            position,
-            payload,
-            checksum::of_payload(position, payload)
-        ])?;
-    }
-    Ok(entries)
-}
-
-fn number_in_stream(
-    connection: &Connection,
-    tenant: &Tenant,
-    stream: &StreamName,
-    position: i64,
-) -> Result<Entry, StoreError> {
-    let mut number = connection.prepare_cached(include_str!("sqlite/number_in_stream.sql"))?;
-    let (id, offset): (i64, i64) =
-        number.query_row(params![tenant.as_str(), stream.key()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    connection.prepare_cached(include_str!("sqlite/insert_entry.sql"))?.execute([id, offset, position])?;
-    Ok(Entry { stream: StreamId::from_sql(id), offset: Offset::from_sql(offset) })
 }
 
 fn entries_to_json(entries: &[Entry]) -> Option<String> {
@@ -494,6 +532,37 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_stream_of_an_append_that_was_taken_back_is_nobodys() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("log.db")).await.unwrap();
+        let item = |user: &str, payload: &str| AppendItem {
+            tenant: Tenant::default(),
+            key: None,
+            events: vec![NewEvent {
+                type_name: "test".to_owned(),
+                version: 1,
+                recorded_at: Timestamp::now(),
+                envelope: "{}".to_owned(),
+                payload: Some(payload.to_owned()),
+                streams: vec![StreamName::User(user.parse().unwrap())],
+            }],
+        };
+        let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON payloads WHEN NEW.payload = 'refused'
+                      BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        store.write(move |connection| Ok(connection.execute_batch(refuse)?)).await.unwrap();
+        store.append(vec![item("ada", "refused")]).await.unwrap_err();
+        let appended =
+            store.append(vec![item("bob", "{}"), item("ada", "{}"), item("bob", "{}")]).await.unwrap();
+        let streams = appended.iter().map(|outcome| match outcome {
+            AppendOutcome::Appended { entries, .. } => (entries[0][0].stream, entries[0][0].offset),
+            other => panic!("{other:?}"),
+        });
+        let [bob, ada, again] = streams.collect::<Vec<_>>()[..] else { panic!("three") };
+        assert_ne!(bob.0, ada.0);
+        assert_eq!((again.0, again.1), (bob.0, Offset(2)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_database_that_would_not_fsync_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let options = writing(&directory.path().join("log.db"), SqliteSynchronous::Normal);
@@ -541,7 +610,7 @@ mod tests {
                     "INSERT INTO idempotency_keys VALUES (101, 't', 'p', 'old', x'00', 1000);
                      INSERT INTO idempotency_keys VALUES (102, 't', 'p', 'new', x'00', 5000);",
                 )?;
-                append(connection, &[], Some(now), &Histogram::of_disk())?;
+                append(connection, &[], &mut StreamIds::default(), Some(now), &Histogram::of_disk())?;
                 let mut statement = connection.prepare("SELECT key FROM idempotency_keys")?;
                 let keys =
                     statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;

@@ -1,0 +1,1 @@
+UPDATE streams SET head = ?2, last = ?3 WHERE id = ?1
