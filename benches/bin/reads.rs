@@ -160,7 +160,7 @@ fn notification(number: usize) -> Value {
         1 => json!({ "channels": ["role:COOK"] }),
         _ => json!({ "users": [USER] }),
     };
-    let kind = if number % 10 == 0 { "order.paid" } else { "booking.created" };
+    let kind = if number.is_multiple_of(10) { "order.paid" } else { "booking.created" };
     json!({ "type": kind, "title": "New booking", "body": "x".repeat(100), "audience": audience })
 }
 

@@ -275,15 +275,15 @@ impl Device {
     async fn message(&mut self) -> Result<&str> {
         loop {
             let frame = &self.buffer[self.given..];
-            if let Some((header, length)) = frame_size(frame)? {
-                if frame.len() >= header + length {
-                    let (is_text, begin) = (frame[0] == TEXT, self.given + header);
-                    self.given = begin + length;
-                    if !is_text {
-                        continue;
-                    }
-                    return Ok(std::str::from_utf8(&self.buffer[begin..begin + length])?);
+            if let Some((header, length)) = frame_size(frame)?
+                && frame.len() >= header + length
+            {
+                let (is_text, begin) = (frame[0] == TEXT, self.given + header);
+                self.given = begin + length;
+                if !is_text {
+                    continue;
                 }
+                return Ok(std::str::from_utf8(&self.buffer[begin..begin + length])?);
             }
             self.buffer.drain(..self.given);
             self.given = 0;
