@@ -1,8 +1,11 @@
 //! What it costs to make events durable: batches in one commit, fsync included.
 
-use std::time::{Duration, Instant};
+mod measured;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
+use measured::Criterion;
 use tidings_benches::user;
 use tidings_engine::Tenant;
 use tidings_engine::store::sqlite::SqliteStore;
@@ -35,9 +38,9 @@ fn append(criterion: &mut Criterion) {
                 for _ in 0..iterations {
                     let items = (0..*batch).map(|offset| item(number + offset)).collect();
                     number += batch;
-                    let begun = Instant::now();
+                    let begun = measured::now();
                     runtime.block_on(store.append(items)).expect("an append");
-                    spent += begun.elapsed();
+                    spent += measured::now() - begun;
                 }
                 spent
             });
@@ -46,5 +49,5 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, append);
+criterion_group! { name = benches; config = measured::criterion(); targets = append }
 criterion_main!(benches);

@@ -1,6 +1,9 @@
 //! What it costs to write a message: once for everybody who gets it.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+mod measured;
+
+use criterion::{criterion_group, criterion_main};
+use measured::Criterion;
 use tidings_benches::{Bench, unicast};
 use tidings_engine::delivery::Message;
 use tidings_engine::inbox::Counts;
@@ -17,5 +20,5 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encode);
+criterion_group! { name = benches; config = measured::criterion(); targets = encode }
 criterion_main!(benches);

@@ -1,6 +1,9 @@
 //! What it costs to fold the log and write the view, as a rebuild does, beside what reading and decoding it alone costs.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+mod measured;
+
+use criterion::{Throughput, criterion_group, criterion_main};
+use measured::Criterion;
 use tidings_benches::{Bench, broadcast, unicast, user};
 use tidings_engine::command::UpTo;
 use tidings_engine::{Identity, Position, Source, Tenant};
@@ -63,5 +66,5 @@ fn fold(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fold);
+criterion_group! { name = benches; config = measured::criterion(); targets = fold }
 criterion_main!(benches);

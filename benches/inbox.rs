@@ -1,6 +1,9 @@
 //! What it costs to read an inbox: a page among ten thousand, and the counts of somebody in memory.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+mod measured;
+
+use criterion::{criterion_group, criterion_main};
+use measured::Criterion;
 use tidings_benches::{Bench, broadcast, unicast, user};
 use tidings_engine::inbox::InboxQuery;
 use tidings_engine::{Identity, Position, Tenant};
@@ -27,5 +30,5 @@ fn inbox(criterion: &mut Criterion) {
     bench.runtime.block_on(bench.engine.shutdown());
 }
 
-criterion_group!(benches, inbox);
+criterion_group! { name = benches; config = measured::criterion(); targets = inbox }
 criterion_main!(benches);

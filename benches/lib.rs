@@ -1,5 +1,7 @@
 //! What the benchmarks have in common: an engine in a directory of its own, and something to publish.
 
+pub mod comparison;
+
 use std::sync::Arc;
 
 use tempfile::TempDir;

@@ -1,9 +1,12 @@
 //! What it costs to come back: twenty notifications of one's own, from memory and from the log, among few and among many
 //! of others.
 
+mod measured;
+
 use std::sync::Arc;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, criterion_group, criterion_main};
+use measured::Criterion;
 use tidings_benches::{Bench, unicast, user};
 use tidings_engine::delivery::Message;
 use tidings_engine::{Cursor, Identity, Opening, Options, Position, Resume, Tenant};
@@ -58,5 +61,5 @@ fn resume(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, resume);
+criterion_group! { name = benches; config = measured::criterion(); targets = resume }
 criterion_main!(benches);

@@ -135,9 +135,18 @@ impl Server {
 
     /// Bytes of memory that it has.
     pub fn memory(&self) -> Result<u64> {
+        self.size("VmRSS:")
+    }
+
+    /// Bytes of memory that it has had at most.
+    pub fn peak_memory(&self) -> Result<u64> {
+        self.size("VmHWM:")
+    }
+
+    fn size(&self, name: &str) -> Result<u64> {
         let pid = self.process.id().context("it runs")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a size")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("a size")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
     }
 }
@@ -153,6 +162,7 @@ pub fn token(grant: Grant) -> Result<String> {
 }
 
 /// The middle one.
+#[allow(dead_code)] // not by every command
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

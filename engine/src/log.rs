@@ -3,10 +3,11 @@
 //! Nothing is answered, read or followed before it is durable. After a failed append nothing more is accepted: whether
 //! it was written is not known, so the process has to stop and open the log anew.
 
+mod read_again;
 mod ring;
 mod tail;
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -25,6 +26,7 @@ use crate::store::{
     AppendItem, AppendOutcome, EventStore, KeyClaim, KeyHolder, NewEvent, SnapshotHeader, StoreError,
 };
 
+use read_again::ReadAgain;
 use ring::Ring;
 pub use tail::{Tail, TailError};
 
@@ -94,6 +96,7 @@ struct Shared {
     epochs: Epochs,
     head: watch::Sender<Position>,
     ring: RwLock<Ring>,
+    read_again: Mutex<ReadAgain>,
     failed: CancellationToken,
     space: Space,
     metrics: Arc<Metrics>,
@@ -153,6 +156,7 @@ impl Log {
             epochs: head.epochs,
             head: watch::Sender::new(head.position),
             ring: RwLock::new(Ring::starting_after(head.position)),
+            read_again: Mutex::default(),
             failed: CancellationToken::new(),
             space,
             metrics: Arc::default(),
@@ -274,13 +278,30 @@ impl Log {
 impl Log {
     /// The events at these positions, which are in order and durable.
     pub(crate) async fn events_at(&self, positions: Vec<Position>) -> Result<Events, LogError> {
-        let count = positions.len();
-        let stored = self.shared.store.read_at(positions).await?;
+        let mut found = {
+            let mut kept = self.read_again();
+            positions.iter().map(|position| kept.get(*position)).collect::<Vec<_>>()
+        };
+        let missing = positions.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let missing: Vec<Position> = missing.map(|(position, _)| *position).collect();
+        let count = missing.len();
+        let stored = if count == 0 { Vec::new() } else { self.shared.store.read_at(missing).await? };
         if stored.len() != count {
             return Err(StoreError::Other(format!("it has {} of {count} events", stored.len()).into()).into());
         }
         let decoded = stored.into_iter().map(|event| codec::decode(event).map(Arc::new));
-        Ok(decoded.collect::<Result<_, _>>()?)
+        let read: Events = decoded.collect::<Result<_, _>>()?;
+        {
+            let mut kept = self.read_again();
+            read.iter().for_each(|event| kept.keep(event));
+        }
+        let places = found.iter_mut().filter(|found| found.is_none());
+        places.zip(read).for_each(|(place, event)| *place = Some(event));
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn read_again(&self) -> MutexGuard<'_, ReadAgain> {
+        self.shared.read_again.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::fold::{Effect, Superseded};
 use super::view::{json, notification_id, text};
@@ -178,7 +178,8 @@ pub(crate) fn missed(
 ) -> rusqlite::Result<Vec<Missed>> {
     let mut found: Vec<Missed> = Vec::new();
     for stream in viewer.inbox.streams_since(after).chain(viewer.watched_streams.iter().copied()) {
-        entries(connection, stream, after, up_to, most, &mut found)?;
+        let may_be_gone = viewer.inbox.may_be_gone(stream);
+        entries(connection, stream, (after, up_to), most, may_be_gone, &mut found)?;
     }
     let key = &viewer.inbox.key;
     let own = Channel::of_user(&key.user);
@@ -187,7 +188,11 @@ pub(crate) fn missed(
         let mut statement = connection.prepare_cached(include_str!("sql/concerns_after.sql"))?;
         let (tenant, channel) = (key.tenant.as_str(), channel.as_str());
         let arguments = params![tenant, channel, after.sql(), up_to.sql(), most as i64];
-        for missed in statement.query_map(arguments, |row| missed_row(row, change(row, 2)?))? {
+        let missed = statement.query_map(arguments, |row| {
+            let (position, is_gone) = (Position::from_sql(row.get(0)?), row.get(1)?);
+            Ok(Missed { position, is_gone, superseded: Vec::new(), change: change(row, 2)? })
+        })?;
+        for missed in missed {
             found.push(missed?);
         }
     }
@@ -217,26 +222,29 @@ fn superseded_row(row: &Row<'_>) -> rusqlite::Result<(Position, Superseded)> {
     Ok((Position::from_sql(row.get(0)?), superseded))
 }
 
+/// Whether a notification is gone is looked up where it may be: each is in a page of the database of its own.
 fn entries(
     connection: &Connection,
     stream: StreamId,
-    after: Position,
-    up_to: Position,
+    (after, up_to): (Position, Position),
     most: usize,
+    may_be_gone: impl Fn(Offset) -> bool,
     found: &mut Vec<Missed>,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(include_str!("sql/entries_after.sql"))?;
-    let arguments = params![stream.sql(), after.sql(), up_to.sql(), most as i64];
-    for missed in statement.query_map(arguments, |row| missed_row(row, None))? {
-        found.push(missed?);
+    let mut rows = statement.query(params![stream.sql(), after.sql(), up_to.sql(), most as i64])?;
+    while let Some(row) = rows.next()? {
+        let (position, offset) = (Position::from_sql(row.get(0)?), Offset::from_sql(row.get(1)?));
+        let is_gone = may_be_gone(offset) && published_at_is_gone(connection, position)?;
+        found.push(Missed { position, is_gone, superseded: Vec::new(), change: None });
     }
     Ok(())
 }
 
-/// A position and whether it is gone, and the change from the columns after these.
-fn missed_row(row: &Row<'_>, change: Option<MembershipChange>) -> rusqlite::Result<Missed> {
-    let (position, is_gone) = (Position::from_sql(row.get(0)?), row.get(1)?);
-    Ok(Missed { position, is_gone, superseded: Vec::new(), change })
+fn published_at_is_gone(connection: &Connection, position: Position) -> rusqlite::Result<bool> {
+    let sql = "SELECT retracted IS NOT NULL FROM notifications WHERE position = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row([position.sql()], |row| row.get(0)).optional()?.unwrap_or_default())
 }
 
 fn change(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<MembershipChange>> {

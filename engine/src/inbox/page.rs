@@ -154,6 +154,18 @@ impl Inbox {
         self.streams.iter().filter(move |stream| stream.last > after).map(|stream| stream.id)
     }
 
+    /// Whether an entry of a stream may be of a notification that was taken back by where this person stands: what was is
+    /// retracted from everybody, or out of one's own sight.
+    pub(crate) fn may_be_gone(&self, id: StreamId) -> impl Fn(Offset) -> bool {
+        let state = self.streams.iter().find(|stream| stream.id == id);
+        let reading = self.person.reading(id);
+        move |offset| match state {
+            Some(StreamState { channels: Some(_), retracted, .. }) => retracted.contains(offset.0),
+            Some(_) => !reading.is_listed(offset),
+            None => true, // only watched
+        }
+    }
+
     pub(crate) fn would_change(&self, mark: crate::event::Mark, entry: &EntryRef) -> bool {
         self.person.reading(entry.stream).would_change(mark, entry.offset)
     }

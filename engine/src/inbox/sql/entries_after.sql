@@ -1,6 +1,5 @@
-SELECT e.position, n.retracted IS NOT NULL
-FROM entries e
-LEFT JOIN notifications n ON n.position = e.position
-WHERE e.stream = ?1 AND e.position > ?2 AND e.position <= ?3
-ORDER BY e.position
+SELECT position, "offset"
+FROM entries
+WHERE stream = ?1 AND position > ?2 AND position <= ?3
+ORDER BY position
 LIMIT ?4
