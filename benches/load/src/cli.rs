@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_help = "\
 Examples, on a server that is started for the purpose (cargo build --release first):
   tidings-load broadcast --connections 2000 --outstanding 8
-  tidings-load unicast --rate 5000 --duration 30s
+  tidings-load unicast --rate 5000 --duration 30s --report unicast.html
   tidings-load storm --connections 5000 --rate 50 --transport sse
 
 On a server of yours; the secret is that of its configuration:
@@ -189,6 +189,9 @@ pub(crate) struct Common {
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
+    /// Write a report with charts, too: one HTML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Say nothing while it works
     #[arg(long, short)]
     pub(crate) quiet: bool,

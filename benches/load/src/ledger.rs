@@ -98,6 +98,11 @@ impl Ledger {
         self.base + self.publishes.len() as u64
     }
 
+    /// Deliveries that are due to those who are waited for.
+    pub(crate) fn owed_to_readers(&self) -> u64 {
+        self.outstanding.iter().map(|outstanding| outstanding.owed).sum()
+    }
+
     /// How many of a generator's notifications are outstanding: those that are not answered or, if that is more, as many as make
     /// what its readers are still to get. So the next one may go out while the last one is on its way to the last readers.
     pub(crate) fn outstanding(&self, generator: u8) -> u32 {
@@ -139,10 +144,9 @@ impl Ledger {
     /// A publish was refused: it is due to nobody.
     pub(crate) fn refused(&mut self, publish: u64) {
         let Some(index) = self.index(publish) else { return };
+        self.owe(index, false);
         let entry = &mut self.publishes[index];
         self.refused.insert((entry.sequence, entry.number));
-        self.owed -= u64::from(entry.left.readers + entry.left.slow);
-        self.outstanding[usize::from(entry.generator)].owed -= u64::from(entry.left.readers);
         entry.left = Due::default();
         self.settle(index, State::Refused);
     }
@@ -150,18 +154,27 @@ impl Ledger {
     /// Nobody knows what became of a publish. When somebody gets it, it is due to all.
     pub(crate) fn lost(&mut self, publish: u64) {
         let Some(index) = self.index(publish) else { return };
+        if self.publishes[index].position == 0 {
+            self.owe(index, false);
+        }
         self.settle(index, State::Unknown);
     }
 
     /// A device got it for the first time; `None` when it was never published.
     pub(crate) fn delivered(&mut self, mark: Mark, position: u64, is_slow: bool) -> Option<Delivered> {
         let index = self.index(mark.publish)?;
-        let entry = &mut self.publishes[index];
+        let entry = &self.publishes[index];
         if (entry.sequence, entry.number) != (mark.sequence, mark.number) {
             return None;
         }
+        if entry.state == State::Unknown && entry.position == 0 {
+            self.owe(index, true);
+        }
+        let entry = &mut self.publishes[index];
         let is_misplaced = entry.position != 0 && entry.position != position;
-        entry.position = position;
+        if entry.position == 0 {
+            entry.position = position; // until the answer says it
+        }
         let left = if is_slow { &mut entry.left.slow } else { &mut entry.left.readers };
         let was_due = *left > 0;
         *left = left.saturating_sub(1);
@@ -181,6 +194,18 @@ impl Ledger {
     fn index(&self, publish: u64) -> Option<usize> {
         let index = usize::try_from(publish.checked_sub(self.base)?).ok()?;
         (index < self.publishes.len()).then_some(index)
+    }
+
+    /// What is left of it is due, or not any more.
+    fn owe(&mut self, index: usize, is_due: bool) {
+        let Publish { left, generator, .. } = self.publishes[index];
+        let (all, readers) = (u64::from(left.readers + left.slow), u64::from(left.readers));
+        let of_generator = &mut self.outstanding[usize::from(generator)].owed;
+        if is_due {
+            (self.owed, *of_generator) = (self.owed + all, *of_generator + readers);
+        } else {
+            (self.owed, *of_generator) = (self.owed - all, *of_generator - readers);
+        }
     }
 
     /// Its publisher knows what became of it, or that it never will.
@@ -271,7 +296,7 @@ mod tests {
         ledger.lost(lost.publish);
         ledger.lost(arrived.publish);
         ledger.delivered(arrived, 4, false);
-        assert_eq!((ledger.outstanding(0), ledger.unanswered), (2, 0), "one of them has come to half of all");
+        assert_eq!((ledger.outstanding(0), ledger.unanswered, ledger.owed), (1, 0, 1));
         let positions = ledger.positions();
         let due: Vec<u32> = (0..3).filter(|number| ledger.is_due(0, *number, &positions)).collect();
         assert_eq!(due, [arrived.number]);

@@ -14,6 +14,7 @@ mod message;
 mod outcome;
 mod pace;
 mod publisher;
+mod report;
 mod run;
 mod sample;
 mod scenario;
@@ -27,9 +28,10 @@ mod wire;
 mod ws;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use cli::{Cli, Format};
@@ -51,12 +53,23 @@ fn main() -> ExitCode {
 }
 
 fn measure(cli: &Cli) -> Result<Outcome> {
-    let outcome = scenario::run(&cli.command)?;
     let options = cli.command.common();
+    if let Some(file) = &options.report {
+        std::fs::write(file, "").with_context(|| cannot_write(file))?; // better said now than after a long run
+    }
+    let outcome = scenario::run(&cli.command)?;
     let shown = match options.format {
         Format::Text => text::table(&outcome),
         Format::Json => serde_json::to_string_pretty(&outcome)? + "\n",
     };
     std::io::stdout().write_all(shown.as_bytes())?;
+    if let Some(file) = &options.report {
+        std::fs::write(file, report::page(&outcome)).with_context(|| cannot_write(file))?;
+        eprintln!("the report is in {}", file.display());
+    }
     Ok(outcome)
+}
+
+fn cannot_write(file: &Path) -> String {
+    format!("the report cannot be written to {}", file.display())
 }

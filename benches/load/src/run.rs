@@ -492,9 +492,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Whether something is still to come of what was published.
+    /// Whether nothing is still to come of what was published.
     pub(crate) fn is_drained(&self) -> bool {
-        self.ledger.unanswered == 0 && self.ledger.owed == 0 && self.waiting.is_empty()
+        self.is_read() && self.ledger.owed == 0
+    }
+
+    /// The same, but for those who read slowly.
+    pub(crate) fn is_read(&self) -> bool {
+        self.ledger.unanswered == 0 && self.ledger.owed_to_readers() == 0 && self.waiting.is_empty()
     }
 
     /// Changes whenever something comes of what was published.

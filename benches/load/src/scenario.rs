@@ -216,12 +216,12 @@ impl<'a> Scenario<'a> {
             let now = self.run.clock.now();
             let is_over = match publishes {
                 None => now >= end,
-                Some(_) => self.run.generators[0].left == Some(0) && self.run.is_drained(),
+                Some(_) => self.run.generators[0].left == Some(0) && self.run.is_read(),
             };
             if is_over {
                 break;
             }
-            let is_due = !self.run.is_drained();
+            let is_due = !self.run.is_read();
             if is_due && patience.is_over(&self.run) {
                 self.notes.push("Measuring ended early: nothing came any more of what was due.".to_owned());
                 break;

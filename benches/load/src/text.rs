@@ -11,7 +11,7 @@ pub(crate) fn table(outcome: &Outcome) -> String {
 }
 
 fn write_table(outcome: &Outcome, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "\n{}", title(outcome))?;
+    writeln!(out, "\n{}: {}", title(outcome), conditions(outcome))?;
     let connecting = &outcome.connecting;
     writeln!(out, "\n{:28} {}", "connected in", seconds(connecting.seconds))?;
     if let Some(times) = &connecting.greeted_micros {
@@ -138,26 +138,28 @@ fn write_checks(outcome: &Outcome, out: &mut String) -> std::fmt::Result {
 
 /// What was done, in a line.
 pub(crate) fn title(outcome: &Outcome) -> String {
-    let mut title =
-        format!("{} over {}: {} connections", outcome.command, outcome.transport, outcome.connections);
+    let transport = if outcome.transport == "ws" { "WebSocket" } else { "server-sent events" };
+    let mut letters = outcome.command.chars();
+    let first: String = letters.next().iter().flat_map(|letter| letter.to_uppercase()).collect();
+    format!("{first}{} over {transport}", letters.as_str())
+}
+
+/// How, in a line.
+pub(crate) fn conditions(outcome: &Outcome) -> String {
+    let mut all = vec![format!("{} connections", count(f64::from(outcome.connections)))];
     if outcome.users < outcome.connections {
-        title += &format!(" of {} users", outcome.users);
+        all.push(format!("of {} users", count(f64::from(outcome.users))));
     }
     if let Some(publishing) = &outcome.publishing {
-        title += &match (publishing.rate_per_second, publishing.outstanding) {
-            (Some(rate), _) => format!(", open loop of {rate} a second"),
-            (_, Some(outstanding)) => format!(", closed loop of {outstanding}"),
-            _ => String::new(),
-        };
-        if let Some(rate) = publishing.broadcast_rate_per_second {
-            title += &format!(" and {rate} broadcasts a second");
-        }
+        all.extend(publishing.rate_per_second.map(|rate| format!("open loop of {rate} a second")));
+        all.extend(publishing.outstanding.map(|outstanding| format!("closed loop of {outstanding}")));
+        all.extend(publishing.broadcast_rate_per_second.map(|rate| format!("{rate} broadcasts a second")));
         if publishing.batch > 1 {
-            title += &format!(", batches of {}", publishing.batch);
+            all.push(format!("batches of {}", publishing.batch));
         }
-        title += &format!(", bodies of {} bytes", publishing.body_bytes);
+        all.push(format!("bodies of {} bytes", publishing.body_bytes));
     }
-    title
+    all.join(", ")
 }
 
 /// Microseconds, in a unit that can be read.
@@ -175,7 +177,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
 
 /// A number with its thousands apart.
 pub(crate) fn count(number: f64) -> String {
-    if number < 100.0 {
+    if number < 100.0 && number.fract() > 0.0 {
         return format!("{number:.1}");
     }
     let digits = format!("{number:.0}");

@@ -26,7 +26,7 @@ impl Scenario<'_> {
                 Transport::Sse => "sse",
             },
             server: self.run.target.url.clone(),
-            started_at: self.started_at.to_string(),
+            started_at: self.started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             connections: self.common.connections,
             users: self.run.target.users.len() as u32,
             publishing: self.publishing(),
