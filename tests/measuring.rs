@@ -179,6 +179,21 @@ fn assert_is_one_page(file: &Path) {
     }
 }
 
+#[tokio::test]
+async fn what_devices_miss_that_are_told_to_reset_is_counted_and_no_gap() {
+    let world = World::with_configuration(OPEN).await;
+    for transport in ["ws", "sse"] {
+        let line = format!(
+            "storm --transport {transport} --rate 100 --limit 3 --away 400ms --duration 500ms --warm-up 0s"
+        );
+        let (outcome, is_sound) = measured(harness(&world.url(""), &line)).await;
+        assert!(is_sound, "{}", outcome["checks"]);
+        assert_eq!(outcome["disturbances"]["resets"]["tooMany"], DEVICES, "{}", outcome["disturbances"]);
+        let missed = number(&outcome, "/checks/missedByReset");
+        assert!(missed > 3 * DEVICES, "{}", outcome["checks"]);
+    }
+}
+
 /// Runs it through a proxy that does something wrong to three of its devices.
 async fn measured_through(server: String, fault: Fault, transport: &str) -> (Value, bool) {
     let faulty = Faulty::before(server, fault, 3).await;

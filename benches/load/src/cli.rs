@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// As many positions as a server lets a device miss.
+pub(crate) const MOST_MISSED: u32 = 10_000;
+
 /// Measure a Tidings server: yours, or one that this starts by itself.
 #[derive(Parser)]
 #[command(
@@ -114,6 +117,9 @@ pub(crate) struct Storm {
     /// How long they stay away before they come back
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
     pub(crate) away: Duration,
+    /// How many positions a device may have missed; one that missed more is told to reset
+    #[arg(long, value_name = "N", default_value_t = MOST_MISSED, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub(crate) limit: u32,
 }
 
 #[derive(Args)]

@@ -17,8 +17,6 @@ use crate::target::Target;
 use crate::wire::Wire;
 use crate::ws::{self, Piece};
 
-/// Who has missed more is told to reload: as many as the server allows.
-const MOST_MISSED: u32 = 10_000;
 /// A refusal's document is not longer.
 const LONGEST_HEAD: usize = 64 << 10;
 
@@ -69,6 +67,8 @@ pub(crate) struct Device {
     /// Reads only when it is told to, and is waited for by nobody.
     pub(crate) is_slow: bool,
     acknowledges: bool,
+    /// How many positions it may have missed.
+    limit: u32,
     wire: Option<Wire>,
     stage: Stage,
     /// The beginning of something of which the rest has not come.
@@ -86,7 +86,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    pub(crate) fn new(number: u32, user: u32, is_slow: bool, acknowledges: bool) -> Self {
+    pub(crate) fn new(number: u32, user: u32, is_slow: bool, acknowledges: bool, limit: u32) -> Self {
         let (state, stage, is_known) = (State::Away, Stage::Head, false);
         let [rest, cursor, acknowledged] = [(); 3].map(|()| Vec::new());
         let (everybodys, own, skipped) = (Seen::default(), Seen::default(), Vec::new());
@@ -97,6 +97,7 @@ impl Device {
             state,
             is_slow,
             acknowledges,
+            limit,
             wire,
             stage,
             rest,
@@ -127,8 +128,8 @@ impl Device {
 
     fn request(&self, target: &Target) -> String {
         let mut path = match target.transport {
-            Transport::Ws => format!("/v1/ws?limit={MOST_MISSED}"),
-            Transport::Sse => format!("/v1/events?limit={MOST_MISSED}"),
+            Transport::Ws => format!("/v1/ws?limit={}", self.limit),
+            Transport::Sse => format!("/v1/events?limit={}", self.limit),
         };
         if self.is_known {
             let cursor = String::from_utf8_lossy(&self.cursor);

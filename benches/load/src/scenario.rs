@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{Command, Common, Publishing, Slow, Until};
+use crate::cli::{Command, Common, MOST_MISSED, Publishing, Slow, Until};
 use crate::device::{Device, State};
 use crate::ledger::{Ledger, UNMEASURED};
 use crate::machine;
@@ -104,9 +104,10 @@ impl<'a> Scenario<'a> {
         let users = target.users.len();
         let ledger = Ledger::new(until(command), users);
         let mut run = Run::new(target, ledger, sampling(command))?;
+        let limit = if let Command::Storm(storm) = command { storm.limit } else { MOST_MISSED };
         let device = |number| {
             let is_slow = number >= common.connections;
-            Device::new(number, number % users as u32, is_slow, common.acknowledge)
+            Device::new(number, number % users as u32, is_slow, common.acknowledge, limit)
         };
         run.devices = (0..connections).map(device).collect();
         if let Some(options) = publishing(command) {
