@@ -394,3 +394,43 @@ impl Device {
 fn broken(error: std::io::Error) -> End {
     End::Broken(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Until;
+
+    /// A device of the second of two users, what was published, and what was found.
+    fn checked(deliveries: &[(u64, Mark)], published: &[u32]) -> crate::check::Checks {
+        let (mut ledger, mut tally) = (Ledger::new(Until::Answered, 2), Tally::new());
+        let mut device = Device::new(7, 1, false, false, 10);
+        let (marks, clock) = (Marks::new("a1"), Clock::start());
+        let mut cx = Context { clock: &clock, marks: &marks, ledger: &mut ledger, tally: &mut tally, now: 0 };
+        let hello = Hello { position: 3, cursor: "a.3".to_owned(), resume: None };
+        device.greeted(hello, &mut cx);
+        for (index, sequence) in published.iter().enumerate() {
+            let mark = cx.ledger.publish(*sequence, 0, 0, 0);
+            cx.ledger.answered(mark.publish, 10 + index as u64);
+        }
+        deliveries.iter().for_each(|(position, mark)| device.notification(*position, Some(*mark), &mut cx));
+        device.note_gaps(&ledger, &ledger.positions(), &mut tally);
+        tally.checks
+    }
+
+    #[test]
+    fn each_fault_is_told_by_its_name_and_once() {
+        let mark = |publish, sequence, number| Mark { publish, sequence, number };
+        let (first, own, last) = (mark(0, 0, 0), mark(1, 2, 0), mark(2, 0, 1));
+        let faults = |deliveries: &[(u64, Mark)]| {
+            let found = checked(deliveries, &[0, 2, 0]);
+            [found.gaps, found.repeats, found.disorder, found.misplaced, found.misdelivered]
+        };
+        assert_eq!(faults(&[(10, first), (11, own), (12, last)]), [0; 5]);
+        assert_eq!(faults(&[(10, first), (12, last)]), [1, 0, 0, 0, 0]);
+        assert_eq!(faults(&[(10, first), (11, own), (11, own), (12, last)]), [0, 1, 0, 0, 0]);
+        assert_eq!(faults(&[(10, first), (12, last), (11, own)]), [0, 0, 1, 0, 0]);
+        assert_eq!(faults(&[(10, first), (11, own), (13, last)]), [0, 0, 0, 1, 0]);
+        let of_another = (11, mark(1, 1, 0));
+        assert_eq!(faults(&[(10, first), of_another, (11, own), (12, last)]), [0, 0, 0, 0, 1]);
+    }
+}

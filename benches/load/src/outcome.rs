@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) phases: Vec<Phase>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) storms: Vec<Storm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slow_readers: Option<SlowReaders>,
     pub(crate) checks: Checks,
     pub(crate) disturbances: Disturbances,
     /// What to know before one believes the figures.
@@ -126,6 +128,17 @@ pub(crate) struct Storm {
     pub(crate) published_meanwhile: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server_cpu_seconds: Option<f64>,
+}
+
+/// Those beside whom the others were measured.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SlowReaders {
+    pub(crate) connections: u32,
+    /// How much each of them read.
+    pub(crate) bytes_per_second: u64,
+    /// How many deliveries all of them were still to get when measuring ended. They got them afterwards.
+    pub(crate) behind: u64,
 }
 
 /// Microseconds. A quantile is what so many waited at most.

@@ -38,6 +38,10 @@ const TIMER: Token = Token(usize::MAX);
 pub(crate) struct Clock(Instant);
 
 impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.0.elapsed().as_nanos() as u64
     }
@@ -81,7 +85,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(target: &'a Target, ledger: Ledger, sample_every: Duration) -> Result<Self> {
-        let (poll, clock, tally) = (Poll::new()?, Clock(Instant::now()), Tally::new());
+        let (poll, clock, tally) = (Poll::new()?, Clock::start(), Tally::new());
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         let sampler = Sampler::new(sample_every, Moment::now(0, &tally, &target.processes)?);

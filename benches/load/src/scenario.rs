@@ -11,7 +11,7 @@ use crate::cli::{Command, Common, MOST_MISSED, Publishing, Slow, Until};
 use crate::device::{Device, State};
 use crate::ledger::{Ledger, UNMEASURED};
 use crate::machine;
-use crate::outcome::{Outcome, Storm, Times};
+use crate::outcome::{Outcome, SlowReaders, Storm, Times};
 use crate::pace::Pace;
 use crate::publisher::Template;
 use crate::run::{Audience, Generator, Run};
@@ -40,6 +40,7 @@ struct Scenario<'a> {
     run: Run<'a>,
     phases: Vec<PhaseMark>,
     storms: Vec<Storm>,
+    slow_readers: Option<SlowReaders>,
     notes: Vec<String>,
     /// Before the first connection, when all were greeted, and a while after that.
     connecting: [Moment; 3],
@@ -118,7 +119,18 @@ impl<'a> Scenario<'a> {
         let connecting = [run.moment()?; 3];
         let (phases, storms, notes) = (Vec::new(), Vec::new(), Vec::new());
         let started_at = jiff::Timestamp::now();
-        Ok(Self { command, common, run, phases, storms, notes, connecting, greeted: None, started_at })
+        Ok(Self {
+            command,
+            common,
+            run,
+            phases,
+            storms,
+            slow_readers: None,
+            notes,
+            connecting,
+            greeted: None,
+            started_at,
+        })
     }
 
     fn say(&self, what: impl std::fmt::Display) {
@@ -279,6 +291,11 @@ impl<'a> Scenario<'a> {
         self.run.read_slowly(options.slow_bytes);
         self.connect(self.common.connections..connections)?;
         measure(self, "beside slow readers")?;
+        self.slow_readers = Some(SlowReaders {
+            connections: options.slow,
+            bytes_per_second: options.slow_bytes,
+            behind: self.run.ledger.owed - self.run.ledger.owed_to_readers(),
+        });
         self.say("reading what slow readers have not");
         self.run.read_all()
     }

@@ -31,6 +31,10 @@ fn write_table(outcome: &Outcome, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{:28} {:.1} KiB", "server memory, each idle", bytes / 1024.0)?;
     }
     outcome.phases.iter().try_for_each(|phase| write_phase(phase, out))?;
+    if let Some(slow) = &outcome.slow_readers {
+        let behind = format!("{} deliveries, which came afterwards", count(slow.behind as f64));
+        writeln!(out, "\n{:28} {behind}", format!("{} slow readers, behind by", slow.connections))?;
+    }
     for (number, storm) in outcome.storms.iter().enumerate() {
         writeln!(out, "\nstorm {}", number + 1)?;
         writeln!(

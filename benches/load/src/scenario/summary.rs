@@ -33,6 +33,7 @@ impl Scenario<'_> {
             connecting: self.connecting(),
             phases,
             storms: std::mem::take(&mut self.storms),
+            slow_readers: self.slow_readers.take(),
             checks,
             disturbances: std::mem::take(&mut self.run.tally.disturbances),
             notes: std::mem::take(&mut self.notes),
