@@ -71,46 +71,44 @@ impl Command {
 
 #[derive(Args)]
 pub(crate) struct Connections {
-    #[command(flatten)]
-    pub(crate) common: Common,
     /// How long they are held once all are open
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     pub(crate) hold: Duration,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 #[derive(Args)]
 pub(crate) struct Traffic {
     #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(flatten)]
     pub(crate) publishing: Publishing,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 #[derive(Args)]
 pub(crate) struct Mixed {
-    #[command(flatten)]
-    pub(crate) traffic: Traffic,
     /// Broadcasts per second, beside the unicasts that --rate or --outstanding publish
     #[arg(long, value_name = "N", default_value = "5", value_parser = rate)]
     pub(crate) broadcast_rate: f64,
+    #[command(flatten)]
+    pub(crate) traffic: Traffic,
 }
 
 #[derive(Args)]
 pub(crate) struct Slow {
-    #[command(flatten)]
-    pub(crate) traffic: Traffic,
     /// Readers that are slow, beside --connections
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) slow: u32,
     /// How much each of them reads in a second; 0: nothing at all
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) slow_bytes: u64,
+    #[command(flatten)]
+    pub(crate) traffic: Traffic,
 }
 
 #[derive(Args)]
 pub(crate) struct Storm {
-    #[command(flatten)]
-    pub(crate) traffic: Traffic,
     /// How often all connections are dropped; --duration is measured before the first and after each
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) storms: u32,
@@ -120,9 +118,12 @@ pub(crate) struct Storm {
     /// How many positions a device may have missed; one that missed more is told to reset
     #[arg(long, value_name = "N", default_value_t = MOST_MISSED, value_parser = clap::value_parser!(u32).range(..=10_000))]
     pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) traffic: Traffic,
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Publishing")]
 pub(crate) struct Publishing {
     #[command(flatten)]
     pub(crate) pace: Pace,
@@ -176,6 +177,7 @@ pub(crate) enum Until {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Connections and output")]
 pub(crate) struct Common {
     /// How many connections are opened
     #[arg(long, short, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
@@ -226,7 +228,7 @@ pub(crate) enum Format {
 #[derive(Args)]
 #[command(next_help_heading = "The server")]
 pub(crate) struct Server {
-    /// Where it is, such as https://tidings.example.org; without it, one is started on an empty data directory
+    /// Its address, http://HOST:PORT or https://HOST; without it, one is started on an empty data directory
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Its secret, with which tokens are made for users and a publisher of a tenant of their own
@@ -241,10 +243,10 @@ pub(crate) struct Server {
     /// The tenant of these tokens
     #[arg(long, value_name = "NAME", default_value = "load")]
     pub(crate) tenant: String,
-    /// What these tokens say beside that, such as iss=https://login.example.org; may be repeated
+    /// What these tokens say beside that, such as iss=ISSUER or aud=AUDIENCE; may be repeated
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) claims: Vec<(String, String)>,
-    /// Tokens of users instead, a line each: the user's id, a space, the token
+    /// Tokens of users, whatever the secret: a line each with the user's id, a space, the token
     #[arg(long, value_name = "FILE", requires = "publish_token")]
     pub(crate) tokens: Option<PathBuf>,
     /// The token or key to publish with
