@@ -232,13 +232,7 @@ pub(crate) struct Server {
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Its secret, with which tokens are made for users and a publisher of a tenant of their own
-    #[arg(
-        long,
-        value_name = "SECRET",
-        env = "TIDINGS_SECRET",
-        hide_env_values = true,
-        conflicts_with = "tokens"
-    )]
+    #[arg(long, value_name = "SECRET", env = "TIDINGS_SECRET", hide_env_values = true)]
     pub(crate) secret: Option<String>,
     /// The tenant of these tokens
     #[arg(long, value_name = "NAME", default_value = "load")]
