@@ -24,6 +24,7 @@ mod keys;
 mod limits;
 mod live;
 mod load;
+mod measuring;
 mod openapi;
 mod operation;
 mod origins;

@@ -43,7 +43,8 @@ fn prepared(certificate: &CertifiedKey<KeyPair>, more: &str) -> World {
     world
 }
 
-async fn started(more: &str) -> (World, CertifiedKey<KeyPair>) {
+/// A world that serves over TLS; its certificate is `certificate.pem` in its directory.
+pub async fn started(more: &str) -> (World, CertifiedKey<KeyPair>) {
     let certificate = certificate();
     let mut world = prepared(&certificate, more);
     world.resume().await;

@@ -26,17 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The binary, built if it is not up to date.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "tidings", "--bin", "tidings"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo runs").success(), "the binary builds");
-        // This test lies in `deps`, beside which the binary is.
-        let test = std::env::current_exe().expect("a test has a path");
-        test.parent().and_then(Path::parent).expect("a test lies in deps").join("tidings")
-    })
+    BINARY.get_or_init(|| built("tidings", "tidings"))
+}
+
+/// A binary of the workspace, built if it is not up to date.
+pub fn built(package: &str, name: &str) -> PathBuf {
+    let mut build = std::process::Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", package, "--bin", name]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo runs").success(), "the binary builds");
+    // This test lies in `deps`, beside which the binary is.
+    let test = std::env::current_exe().expect("a test has a path");
+    test.parent().and_then(Path::parent).expect("a test lies in deps").join(name)
 }
 
 /// A server with a directory of its own.
