@@ -94,6 +94,31 @@ async fn every_publish_is_delivered_answered_timed_and_checked_over_both_transpo
 }
 
 #[tokio::test]
+async fn those_who_would_have_published_while_the_server_stalled_are_counted() {
+    let world = World::with_configuration(OPEN).await;
+    let faulty = Faulty::before(world.address().to_owned(), Fault::Stall, 0).await;
+    let flags = "--rate 100 --publishers 2 --duration 1500ms --warm-up 0s";
+    let run = measured(harness(&faulty.url(), &format!("broadcast {flags}"))).await;
+    assert_sound(&run);
+    let count = |field: &str| number(&run.0, &format!("/phases/0/series/0/{field}/count"));
+    let published = count("answerMicros");
+    assert!((145..=151).contains(&published), "rate times duration, and not what could go out: {published}");
+    assert_eq!(count("deliveryMicros"), published * DEVICES);
+    let half = number(&run.0, "/phases/0/series/0/answerMicros/p50");
+    assert!(half > 200_000, "two thirds were due while it stalled, and waited as long: {half}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_no_more_is_not_called_sound() {
+    let world = World::with_configuration(OPEN).await;
+    let faulty = Faulty::before(world.address().to_owned(), Fault::Mute, 0).await;
+    let flags = "--outstanding 2 --duration 1500ms --warm-up 0s --patience 1s";
+    let (outcome, is_sound) = measured(harness(&faulty.url(), &format!("broadcast {flags}"))).await;
+    assert!(!is_sound);
+    assert_eq!((&outcome["checks"]["unanswered"], &outcome["checks"]["gaps"]), (&2.into(), &0.into()));
+}
+
+#[tokio::test]
 async fn each_kind_of_a_mixed_load_is_timed_apart() {
     let world = World::with_configuration(OPEN).await;
     let flags = "--outstanding 2 --broadcast-rate 20 --duration 1s --warm-up 200ms --acknowledge";

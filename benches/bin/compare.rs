@@ -61,17 +61,24 @@ fn main() -> Result<()> {
     match &wishes.against {
         Against::Commit(commit) => {
             let tree = Worktree::of(workspace, commit, &place)?;
+            let measures_cpu = tree.path.join("benches/measured.rs").exists();
+            ensure!(
+                measures_cpu,
+                "{commit} has benchmarks that measure time and not processor time: expected a later one"
+            );
             let before = Benches::build(&tree.path, &place.join("target"), place.join("before"))?;
             let pairs = rounds(wishes.rounds, |_| Ok((before.run(filter)?, now.run(filter)?)))?;
             report(&pairs, &format!("commit {commit}"))
         }
         Against::Baseline => {
             let baseline = baseline.context("a baseline")?;
-            let is_meant = |name: &String| filter.is_none_or(|filter| name.contains(filter));
-            let before = Costs {
-                benchmarks: baseline.benchmarks.into_iter().filter(|(name, _)| is_meant(name)).collect(),
-            };
-            let pairs = rounds(wishes.rounds, |_| Ok((before.clone(), now.run_beside_fixed_work(filter)?)))?;
+            let pairs = rounds(wishes.rounds, |_| {
+                let (mut before, now) = (baseline.clone(), now.run_beside_fixed_work(filter)?);
+                if filter.is_some() {
+                    before.benchmarks.retain(|name, _| now.benchmarks.contains_key(name)); // others were not asked for
+                }
+                Ok((before, now))
+            })?;
             report(&pairs, "the baseline")
         }
         Against::Save => {
@@ -126,6 +133,8 @@ fn report(pairs: &[(Costs, Costs)], before: &str) -> Result<()> {
             Change::Gone => println!("{name:<56} {:>7}", "gone"),
         }
     }
+    let is_compared = changes.iter().any(|(_, change)| matches!(change, Change::Ratio { .. }));
+    ensure!(is_compared, "nothing was compared: no benchmark of that name is on both sides");
     let slower: Vec<&str> = changes
         .iter()
         .filter(|(_, change)| change.is_beyond(TOLERANCE))

@@ -38,9 +38,6 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The exit code of a server whose disk fails: EX_IOERR of sysexits.h.
 const DISK_FAILED: u8 = 74;
 

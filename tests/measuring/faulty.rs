@@ -1,16 +1,20 @@
-//! A proxy that does one thing wrong with what a server sends to some of its devices.
+//! A proxy that does one thing wrong with what a server sends to some of its devices, or to those who publish.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Which notification of a device meets it: the first from this one on that comes alone.
 const WHICH: usize = 4;
+/// When answers to publishes begin to be held back, after the first of them, and when they go on.
+const STALL: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 const NOTIFICATION: &[u8] = br#""type":"notification""#;
 
 /// What is done wrong.
@@ -23,6 +27,10 @@ pub enum Fault {
     Swap,
     /// It says another position, far beyond.
     Move,
+    /// Publishes are not answered for a while.
+    Stall,
+    /// After a while, publishes are not answered any more.
+    Mute,
 }
 
 /// A proxy; it ends when it is dropped.
@@ -36,7 +44,7 @@ impl Faulty {
     pub async fn before(server: String, fault: Fault, devices: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let left = Arc::new(AtomicUsize::new(devices));
+        let (left, begun) = (Arc::new(AtomicUsize::new(devices)), Arc::new(OnceLock::new()));
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
@@ -48,7 +56,7 @@ impl Faulty {
                     let mut from_client = from_client;
                     let _ = tokio::io::copy(&mut from_client, &mut to_server).await; // until either ends
                 });
-                connections.spawn(pass(from_server, to_client, fault, left.clone()));
+                connections.spawn(pass(from_server, to_client, fault, (left.clone(), begun.clone())));
             }
         });
         Self { address, _accepting: accepting }
@@ -60,13 +68,21 @@ impl Faulty {
 }
 
 /// Passes on what a server says, frame by frame or chunk by chunk.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Fault, left: Arc<AtomicUsize>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    fault: Fault,
+    (left, begun): (Arc<AtomicUsize>, Arc<OnceLock<Instant>>),
+) {
     let (mut input, mut notifications, mut is_done) = (Vec::new(), 0, false);
     let (mut length, mut held): (Option<Length>, Option<Vec<u8>>) = (None, None);
     while from.read_buf(&mut input).await.is_ok_and(|bytes| bytes > 0) {
         if length.is_none() {
             let Some(head) = find(&input, b"\r\n\r\n") else { continue };
-            length = Some(length_of(&input[..head]));
+            length = length_of(&input[..head]);
+            if length.is_none() {
+                return pass_answers(input, (from, to), fault, *begun.get_or_init(Instant::now)).await;
+            }
             let head: Vec<u8> = input.drain(..head + 4).collect();
             if to.write_all(&head).await.is_err() {
                 return;
@@ -100,17 +116,40 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Fault, lef
     }
 }
 
+/// Passes on what publishes are answered.
+async fn pass_answers(
+    mut input: Vec<u8>,
+    (mut from, mut to): (OwnedReadHalf, OwnedWriteHalf),
+    fault: Fault,
+    begun: Instant,
+) {
+    while !input.is_empty() {
+        let is_late = (STALL[0]..STALL[1]).contains(&begun.elapsed());
+        match fault {
+            Fault::Stall if is_late => tokio::time::sleep_until(begun + STALL[1]).await,
+            Fault::Mute if begun.elapsed() > STALL[0] => std::future::pending().await,
+            _ => {}
+        }
+        if to.write_all(&input).await.is_err() {
+            return;
+        }
+        input.clear();
+        let _ = from.read_buf(&mut input).await; // nothing at the end
+    }
+}
+
 /// How many bytes the first unit has, if it is all there.
 type Length = fn(&[u8]) -> Option<usize>;
 
-fn length_of(head: &[u8]) -> Length {
+/// The units of a stream; an answer has none.
+fn length_of(head: &[u8]) -> Option<Length> {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     if head.starts_with("http/1.1 101") {
-        frame
+        Some(frame)
     } else if head.contains("text/event-stream") {
-        chunk
+        Some(chunk)
     } else {
-        |input| (!input.is_empty()).then_some(input.len())
+        None
     }
 }
 

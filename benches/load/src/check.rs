@@ -34,6 +34,9 @@ pub(crate) struct Checks {
     pub(crate) disorder: u64,
     pub(crate) misplaced: u64,
     pub(crate) misdelivered: u64,
+    /// Notifications that were due to be published and of which nobody ever learned what became of them, though their
+    /// connections stayed.
+    pub(crate) unanswered: u64,
     /// Not faults: what devices missed that were told so (`reset`).
     pub(crate) missed_by_reset: u64,
     /// Not faults: notifications that this run did not publish.
@@ -44,9 +47,9 @@ pub(crate) struct Checks {
 
 impl Checks {
     pub(crate) fn is_sound(&self) -> bool {
-        [self.gaps, self.repeats, self.disorder, self.misplaced, self.misdelivered]
-            .iter()
-            .all(|count| *count == 0)
+        let faults =
+            [self.gaps, self.repeats, self.disorder, self.misplaced, self.misdelivered, self.unanswered];
+        faults.iter().all(|count| *count == 0)
     }
 
     pub(crate) fn note(&mut self, fault: Fault, words: impl FnOnce() -> String) {

@@ -110,7 +110,7 @@ pub(crate) struct Slow {
 #[derive(Args)]
 pub(crate) struct Storm {
     /// How often all connections are dropped; --duration is measured before the first and after each
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) storms: u32,
     /// How long they stay away before they come back
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
@@ -188,7 +188,7 @@ pub(crate) struct Common {
     /// How they are connected
     #[arg(long, value_enum, default_value = "ws")]
     pub(crate) transport: Transport,
-    /// Connections opened per second; 0: as fast as 200 at once go
+    /// Connections opened per second at first; 0: as fast as 200 at once go, as all do in a storm
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) connect_rate: u32,
     /// Acknowledge what was received, once a second (WebSocket only)

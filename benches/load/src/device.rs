@@ -81,8 +81,9 @@ pub(crate) struct Device {
     /// After which and up to which position it was not told what it missed.
     skipped: Vec<(u64, u64)>,
     is_known: bool,
-    /// When it was to be opened.
+    /// When it was to be opened: however often that is tried, it counts from the first time until it is live.
     intended: u64,
+    is_awaited: bool,
 }
 
 impl Device {
@@ -90,7 +91,7 @@ impl Device {
         let (state, stage, is_known) = (State::Away, Stage::Head, false);
         let [rest, cursor, acknowledged] = [(); 3].map(|()| Vec::new());
         let (everybodys, own, skipped) = (Seen::default(), Seen::default(), Vec::new());
-        let (wire, last_position, intended) = (None, 0, 0);
+        let (wire, last_position, intended, is_awaited) = (None, 0, 0, false);
         Self {
             number,
             user,
@@ -109,6 +110,7 @@ impl Device {
             skipped,
             is_known,
             intended,
+            is_awaited,
         }
     }
 
@@ -119,9 +121,12 @@ impl Device {
 
     /// Begins to connect; with its cursor, if it was here before. What it is greeted with counts from `intended` on.
     pub(crate) fn open(&mut self, target: &Target, intended: u64) -> std::io::Result<&mut Wire> {
+        if !std::mem::replace(&mut self.is_awaited, true) {
+            self.intended = intended;
+        }
         let mut wire = target.connect(self.number as usize, self.is_slow)?;
         wire.send(self.request(target).as_bytes())?;
-        (self.state, self.stage, self.intended) = (State::Opening, Stage::Head, intended);
+        (self.state, self.stage) = (State::Opening, Stage::Head);
         self.rest = Vec::new();
         Ok(self.wire.insert(wire))
     }
@@ -157,16 +162,22 @@ impl Device {
         self.state = State::Away;
     }
 
+    /// Drops it the same way; what it waited for is over.
+    pub(crate) fn give_up(&mut self, tally: &mut Tally) {
+        self.drop_connection(tally);
+        self.is_awaited = false;
+    }
+
     /// Sends what waits for its socket.
     pub(crate) fn flush(&mut self) -> Result<(), End> {
         self.wire.as_mut().map_or(Ok(()), Wire::flush).map_err(broken)
     }
 
-    /// Reads what there is, `most` bytes of it.
+    /// Reads what there is, `most` bytes of it; up to the end, if the other side has closed: nobody tells of that again.
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
-        mut most: usize,
+        (mut most, is_ending): (usize, bool),
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         while most > 0 {
@@ -179,7 +190,7 @@ impl Device {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(broken(error)),
             };
-            let is_drained = bytes < room && wire.is_drained_by_a_short_read();
+            let is_drained = bytes < room && !is_ending && wire.is_drained_by_a_short_read();
             most -= bytes;
             cx.now = cx.clock.now();
             self.take(&buffer[..bytes], cx)?;
@@ -323,7 +334,7 @@ impl Device {
     }
 
     fn live(&mut self, cx: &mut Context<'_>) {
-        self.state = State::Live;
+        (self.state, self.is_awaited) = (State::Live, false);
         cx.tally.live += 1;
         cx.tally.caught_up.record(cx.now.saturating_sub(self.intended));
     }

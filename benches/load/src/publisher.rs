@@ -113,22 +113,30 @@ impl Publisher {
         buffer: &mut [u8],
         template: &Template,
     ) -> Result<Option<(Sent, Vec<Answer>)>, String> {
+        let mut is_closed = false;
         loop {
             let Some(wire) = &mut self.wire else { return Ok(None) };
             match wire.read(buffer) {
-                Ok(0) => return Err("the server closed the connection".to_owned()),
+                Ok(0) => {
+                    is_closed = true; // perhaps after its last answer
+                    break;
+                }
                 Ok(bytes) => self.input.extend_from_slice(&buffer[..bytes]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.to_string()),
             }
         }
-        let Some(head) = http::head(&self.input)? else { return Ok(None) };
-        let Some(body) = body(&head, &self.input)? else { return Ok(None) };
+        let unfinished = || match is_closed {
+            true => Err("the server closed the connection".to_owned()),
+            false => Ok(None),
+        };
+        let Some(head) = http::head(&self.input)? else { return unfinished() };
+        let Some(body) = body(&head, &self.input)? else { return unfinished() };
         let Some(sent) = self.sent.take() else { return Err("an answer that nobody asked for".to_owned()) };
         let answers = answers(&head, &body, sent.publishes.len(), template)?;
         self.input.clear();
-        if head.closes {
+        if head.closes || is_closed {
             self.wire = None;
         }
         Ok(Some((sent, answers)))

@@ -53,8 +53,8 @@ fn verdict(outcome: &Outcome) -> String {
         ),
         (false, _) => format!(
             "<div class=\"verdict wrong\"><p><strong>✗ What was received was wrong</strong>: {} gaps, {} repeats, {} out of order, {} misplaced, \
-             {} misdelivered, among {deliveries} deliveries.</p>",
-            checks.gaps, checks.repeats, checks.disorder, checks.misplaced, checks.misdelivered
+             {} misdelivered, among {deliveries} deliveries; {} publishes never answered.</p>",
+            checks.gaps, checks.repeats, checks.disorder, checks.misplaced, checks.misdelivered, checks.unanswered
         ),
     };
     let mut told: Vec<String> = checks.examples.clone();

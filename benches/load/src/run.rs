@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
             match event.token() {
                 TIMER => {}
                 Token(number) if number >= PUBLISHERS => self.publisher_ready(number - PUBLISHERS)?,
-                Token(number) => self.device_ready(number)?,
+                Token(number) => self.device_ready(number, event.is_read_closed())?,
             }
         }
         self.events = Some(events);
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
         next
     }
 
-    fn device_ready(&mut self, number: usize) -> Result<()> {
+    fn device_ready(&mut self, number: usize, is_ending: bool) -> Result<()> {
         let Some(device) = self.devices.get_mut(number) else { return Ok(()) };
         if device.state == State::Away {
             return Ok(());
@@ -196,15 +196,15 @@ impl<'a> Run<'a> {
             let flushed = device.flush();
             return flushed.or_else(|end| self.ended(number, end));
         }
-        self.read_device(number, usize::MAX)
+        self.read_device(number, usize::MAX, is_ending)
     }
 
-    fn read_device(&mut self, number: usize, most: usize) -> Result<()> {
+    fn read_device(&mut self, number: usize, most: usize, is_ending: bool) -> Result<()> {
         let device = &mut self.devices[number];
         let (clock, marks) = (&self.clock, &self.marks);
         let mut cx = Context { clock, marks, ledger: &mut self.ledger, tally: &mut self.tally, now: 0 };
         let was = device.state;
-        let read = device.flush().and_then(|()| device.read(&mut self.buffer, most, &mut cx));
+        let read = device.flush().and_then(|()| device.read(&mut self.buffer, (most, is_ending), &mut cx));
         if was == State::Opening && device.state != State::Opening {
             self.opening -= 1;
         }

@@ -69,6 +69,9 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
         Command::Storm(options) => scenario.storms(options)?,
     }
     scenario.drain()?;
+    if publishing(command).is_some() && scenario.run.tally.accepted == 0 {
+        bail!("nothing of what was published was accepted{}", scenario.why_refused());
+    }
     scenario.run.note_gaps();
     Ok(scenario.summary())
 }
@@ -234,8 +237,10 @@ impl<'a> Scenario<'a> {
             if is_over {
                 break;
             }
-            let is_due = !self.run.is_read();
-            if is_due && patience.is_over(&self.run) {
+            // Nobody waits for what is not due.
+            if self.run.is_read() {
+                patience.begin(&self.run);
+            } else if patience.is_over(&self.run) {
                 self.notes.push("Measuring ended early: nothing came any more of what was due.".to_owned());
                 break;
             }
@@ -265,6 +270,12 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
+    /// Why publishes were refused, in words.
+    fn why_refused(&self) -> String {
+        let refused = &self.run.tally.disturbances.publishes_refused;
+        refused.keys().map(|why| format!("; {why}")).collect()
+    }
+
     /// Publishes no more, and waits for what is due.
     fn drain(&mut self) -> Result<()> {
         self.run.generators.clear();
@@ -273,6 +284,12 @@ impl<'a> Scenario<'a> {
         while !self.run.is_drained() && !patience.is_over(&self.run) {
             self.run.turn(self.run.clock.now() + LOOK.as_nanos() as u64)?;
         }
+        let (unsent, unanswered) = (self.run.unsent(), self.run.ledger.unanswered);
+        if unsent > 0 {
+            self.notes
+                .push(format!("{unsent} notifications were due and never sent: the server did not answer."));
+        }
+        self.run.tally.checks.unanswered += unsent + unanswered;
         self.pass(LOOK * 5) // for what should not come
     }
 
@@ -335,6 +352,11 @@ struct Patience {
 impl Patience {
     fn new(most: Duration, run: &Run<'_>) -> Self {
         Self { most, last: run.progress(), since: run.clock.now() }
+    }
+
+    /// Begins anew.
+    fn begin(&mut self, run: &Run<'_>) {
+        (self.last, self.since) = (run.progress(), run.clock.now());
     }
 
     /// Whether nothing has come for as long.

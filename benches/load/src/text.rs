@@ -122,8 +122,13 @@ fn write_checks(outcome: &Outcome, out: &mut String) -> std::fmt::Result {
         "each once, in order, nothing missing".to_owned()
     } else {
         format!(
-            "WRONG: {} gaps, {} repeats, {} out of order, {} misplaced, {} misdelivered",
-            checks.gaps, checks.repeats, checks.disorder, checks.misplaced, checks.misdelivered
+            "WRONG: {} gaps, {} repeats, {} out of order, {} misplaced, {} misdelivered, {} never answered",
+            checks.gaps,
+            checks.repeats,
+            checks.disorder,
+            checks.misplaced,
+            checks.misdelivered,
+            checks.unanswered
         )
     };
     writeln!(out, "{:28} {verdict}", format!("{} deliveries", checks.deliveries))?;

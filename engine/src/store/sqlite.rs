@@ -157,6 +157,7 @@ impl EventStore for SqliteStore {
             let (forget_before, forgot_at) = (self.forget_before(), self.forgot_at.clone());
             let (stream_ids, sync_seconds) = (self.stream_ids.clone(), self.sync_seconds.clone());
             self.write(move |connection| {
+                // Poisoned it is never seen again: a panic ends the one thread that writes.
                 let mut stream_ids = stream_ids.lock().unwrap_or_else(PoisonError::into_inner);
                 let appended = append(connection, &items, &mut stream_ids, forget_before, &sync_seconds);
                 // What was taken back had no ids to remember.

@@ -14,6 +14,7 @@ use tidings_engine::{Channel, Cursor, DeviceName, input, limits};
 use tidings_http::problem::Problem;
 use tidings_http::token::Verified;
 use tidings_http::{Context, Wishes};
+use tokio::sync::Semaphore;
 use tungstenite::handshake::server::create_response;
 
 use crate::close::{self, Close};
@@ -28,6 +29,8 @@ use crate::writer::Writers;
 pub(crate) struct Shared {
     pub(crate) writers: Arc<Writers>,
     pub(crate) encoding: Encoding,
+    /// Turns to be opened: what that takes, nobody needs who waits.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 pub(crate) async fn upgrade(
@@ -80,7 +83,7 @@ async fn opened(
 ) -> Option<Box<Connection>> {
     let upgraded =
         on_upgrade.await.inspect_err(|error| tracing::debug!(%error, "a connection was not upgraded"));
-    let Shared { writers, encoding } = shared;
+    let Shared { writers, encoding, turns } = shared;
     let line = Arc::new(Line::new(upgraded.ok()?, context.limits.message_bytes(), encoding));
     let shown = match shown {
         Some(shown) => Ok(shown),
@@ -92,7 +95,8 @@ async fn opened(
     let connected = match shown {
         Ok(shown) => {
             let place = writers.place(&line);
-            Connection::open(&context, shown, wishes, line.clone(), place).await.map_err(Some)
+            let _turn = turns.acquire().await; // never closed
+            Box::pin(Connection::open(&context, shown, wishes, line.clone(), place)).await.map_err(Some)
         }
         Err(close) => Err(close),
     };

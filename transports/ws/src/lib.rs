@@ -27,7 +27,12 @@ use tidings_http::asyncapi::{Connection, Schemas};
 use tidings_http::openapi::Section;
 use tidings_http::problem::Problem;
 use tidings_http::{Api, Routes};
+use tokio::sync::Semaphore;
 use writer::Writers;
+
+/// Connections that are opened at once, once it is known whose they are: a storm of them needs no more memory for it than so
+/// many.
+const OPENED_AT_ONCE: usize = 256;
 
 /// The WebSocket transport, to be mounted on HTTP.
 pub struct WebSockets;
@@ -47,7 +52,8 @@ impl Routes for WebSockets {
             };
             let writers = Arc::new(Writers::new());
             writers.start(context);
-            let shared = Shared { writers, encoding };
+            let turns = Arc::new(Semaphore::new(OPENED_AT_ONCE));
+            let shared = Shared { writers, encoding, turns };
             get(move |context, wishes, request| handshake::upgrade(context, wishes, request, shared.clone()))
         })
     }

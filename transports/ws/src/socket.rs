@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
@@ -29,7 +29,11 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: Upgraded) -> Self {
-        Self { stream: TokioIo::new(stream), is_broken: false }
+        let mut stream = TokioIo::new(stream);
+        // hyper gives its read buffer along, 8 KiB, until something is read: many may wait before anybody does.
+        let context = &mut Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut stream).poll_read(context, &mut ReadBuf::new(&mut [])); // what came already stays
+        Self { stream, is_broken: false }
     }
 
     /// Whether writing to it has failed.

@@ -97,7 +97,7 @@ impl Run<'_> {
     /// Drops all connections at once, as when a network fails.
     pub(crate) fn drop_all(&mut self) {
         for device in &mut self.devices {
-            device.drop_connection(&mut self.tally);
+            device.give_up(&mut self.tally);
         }
         self.to_open.clear();
         self.returning.clear();

@@ -33,9 +33,12 @@ pub(crate) struct Generator {
     pub(crate) left: Option<u64>,
 }
 
-/// A publish that is due and waits for a connection.
+/// A publish that is due and waits for a connection. It needs nothing more of what it is by, which may have ended by then.
 pub(super) struct Waiting {
     generator: u8,
+    audience: Audience,
+    batch: u32,
+    series: u8,
     intended: u64,
     /// Whether it had to wait for a connection, so that its delay is the server's.
     queued: bool,
@@ -73,8 +76,14 @@ impl Run<'_> {
                 "{MOST_WAITING} publishes wait for their turn: the server does not keep up with this --rate, and the figures would be those of the queue"
             );
         }
-        self.waiting.iter_mut().for_each(|waiting| waiting.queued = true);
+        let fresh = self.waiting.iter_mut().rev().take_while(|waiting| !waiting.queued);
+        fresh.for_each(|waiting| waiting.queued = true);
         Ok(())
+    }
+
+    /// How many notifications are due that were never sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.waiting.iter().map(|waiting| u64::from(waiting.batch)).sum()
     }
 
     /// A publish of a generator's that is due; in the closed loop, if there is a connection for it.
@@ -87,12 +96,12 @@ impl Run<'_> {
         let outstanding = self.ledger.outstanding(index as u8);
         let intended = generator.pace.take(now, outstanding, generator.batch)?;
         generator.left = generator.left.map(|left| left - 1);
-        Some(Waiting { generator: index as u8, intended, queued: false })
+        let Generator { audience, batch, series, .. } = *generator;
+        Some(Waiting { generator: index as u8, audience, batch, series, intended, queued: false })
     }
 
     fn send(&mut self, publisher: usize, waiting: &Waiting) -> Result<()> {
-        let Some(generator) = self.generators.get(usize::from(waiting.generator)) else { return Ok(()) };
-        let (audience, batch, series) = (generator.audience, generator.batch, generator.series);
+        let Waiting { audience, batch, series, .. } = *waiting;
         let mut mark = || -> Mark {
             let sequence = match audience {
                 Audience::Everybody => 0,

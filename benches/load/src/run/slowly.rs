@@ -28,7 +28,7 @@ impl Run<'_> {
         let is_slow = |device: &Device| device.is_slow && device.state == State::Live;
         for number in 0..self.devices.len() {
             if is_slow(&self.devices[number]) {
-                self.read_device(number, share)?;
+                self.read_device(number, share, false)?;
             }
         }
         Ok(())
@@ -39,7 +39,7 @@ impl Run<'_> {
         self.slow_bytes = u64::MAX;
         for number in 0..self.devices.len() {
             if self.devices[number].is_slow {
-                self.read_device(number, usize::MAX)?;
+                self.read_device(number, usize::MAX, false)?;
             }
         }
         Ok(())

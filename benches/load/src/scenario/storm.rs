@@ -29,8 +29,8 @@ impl Scenario<'_> {
         self.pass(options.away)?;
         self.run.tally.caught_up.clear();
         let back = self.run.moment()?;
-        // As all want to come back at once, all count from here, whenever their turn is.
-        self.run.open(0..connections, self.common.connect_rate, Some(back.at));
+        // As all want to come back at once, all count from here, and come as fast as the server takes them.
+        self.run.open(0..connections, 0, Some(back.at));
         self.all_are_live(0..connections)?;
         self.end_phase(&format!("storm {number}"), from)?;
         let live = self.run.moment()?;

@@ -8,8 +8,10 @@ use hashlink::LruCache;
 
 use super::Verified;
 
-/// Tokens that are remembered at most, some 500 bytes each; the one that was shown longest ago is forgotten first.
+/// Tokens that are remembered at most; the one that was shown longest ago is forgotten first.
 const TOKENS_MOST: usize = 16_384;
+/// Bytes of a token that is remembered: who it says its holder is takes about as many. Most have a few hundred.
+const TOKEN_BYTES_MOST: usize = 1_024;
 
 /// What a token hashes to: it does not lie in memory, and how long a look takes says nothing of others.
 #[derive(PartialEq, Eq, Hash)]
@@ -31,11 +33,25 @@ impl Remembered {
         Self(Mutex::new(LruCache::new_unbounded()))
     }
 
-    pub(super) fn get(&self, fingerprint: &Fingerprint) -> Option<Verified> {
-        self.locked().get(fingerprint).cloned()
+    /// Who showed it, if that still is good; otherwise they are forgotten.
+    pub(super) fn get(
+        &self,
+        fingerprint: &Fingerprint,
+        is_good: impl FnOnce(&Verified) -> bool,
+    ) -> Option<Verified> {
+        let mut remembered = self.locked();
+        let verified = remembered.get(fingerprint)?;
+        if is_good(verified) {
+            return Some(verified.clone());
+        }
+        remembered.remove(fingerprint);
+        None
     }
 
-    pub(super) fn put(&self, fingerprint: Fingerprint, verified: Verified) {
+    pub(super) fn put(&self, fingerprint: Fingerprint, token: &str, verified: Verified) {
+        if token.len() > TOKEN_BYTES_MOST {
+            return;
+        }
         let mut remembered = self.locked();
         remembered.insert(fingerprint, verified);
         if remembered.len() > TOKENS_MOST {
