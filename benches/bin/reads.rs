@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use server::{Server, median, token};
+use server::{Server, stay_on_core, token};
+use tidings_benches::comparison::median;
 use tidings_http::token::Grant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -47,10 +48,7 @@ fn main() -> Result<()> {
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (rounds, seconds) = (number(9)?, number(1)?);
     ensure!(std::thread::available_parallelism()?.get() > 1, "this takes two cores");
-    // Threads that begin later are where this one is.
-    let id = std::process::id().to_string();
-    let pinned = std::process::Command::new("taskset").args(["-cp", OTHERS_CORE, &id]).output();
-    ensure!(pinned.context("this takes taskset, of util-linux")?.status.success(), "cannot be pinned");
+    stay_on_core(OTHERS_CORE)?;
     let directory = tempfile::tempdir()?;
     Runtime::new()?.block_on(async {
         let server = Server::with_limits_on_core(directory.path(), LIMITS, SERVERS_CORE).await?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use server::{Server, token};
+use server::{Server, stay_on_core, token};
 use tidings_http::token::Grant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -78,10 +78,7 @@ fn main() -> Result<()> {
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (devices, missed) = (number(10_000)?, Missed { own: number(50)?, broadcasts: number(50)? });
     ensure!(missed.all() > 0, "expected something to be missed");
-    // Threads that begin later are where this one is.
-    let id = std::process::id().to_string();
-    let pinned = std::process::Command::new("taskset").args(["-cp", OTHERS_CORE, &id]).output();
-    ensure!(pinned.context("this takes taskset, of util-linux")?.status.success(), "cannot be pinned");
+    stay_on_core(OTHERS_CORE)?;
     let directory = tempfile::tempdir()?;
     Runtime::new()?.block_on(async {
         let server = Server::with_limits_on_core(directory.path(), LIMITS, SERVERS_CORE).await?;

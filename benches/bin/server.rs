@@ -161,9 +161,11 @@ pub fn token(grant: Grant) -> Result<String> {
     Ok(mint(&TokenSettings::default(), SECRET.as_bytes(), &grant, Duration::from_secs(3600))?)
 }
 
-/// The middle one.
+/// Keeps this process on one core, as `taskset` names it; threads that begin later are where this one is.
 #[allow(dead_code)] // not by every command
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+pub fn stay_on_core(core: &str) -> Result<()> {
+    let id = std::process::id().to_string();
+    let pinned = std::process::Command::new("taskset").args(["-cp", core, &id]).output();
+    ensure!(pinned.context("this takes taskset, of util-linux")?.status.success(), "cannot be pinned");
+    Ok(())
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::json;
-use server::{Server, median};
+use server::Server;
+use tidings_benches::comparison::median;
 use tidings_benches::{broadcast, service, unicast};
 use tidings_engine::{Draft, Engine, Options, Publication};
 use tokio::runtime::Runtime;

@@ -198,7 +198,7 @@ impl Http {
     /// # Errors
     /// When the address cannot be used.
     pub async fn bind(address: SocketAddr, tokens: impl Into<Arc<Tokens>>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = server::listen(address)?;
         let address = listener.local_addr()?;
         let (tokens, mounted) = (tokens.into(), Vec::new());
         let (settings, leaving) = (watch::channel(Arc::default()).1, CancellationToken::new());

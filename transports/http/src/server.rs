@@ -7,11 +7,12 @@ mod doors;
 mod held;
 mod http2;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_config::Settings;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +22,22 @@ use connection::Conditions;
 pub(crate) use current::Current;
 use doors::Doors;
 
+/// Connections that may wait to be accepted, as far as the system lets them (`net.core.somaxconn`): whoever finds no room among
+/// them tries again after a second, then three, then seven, and is the last in a storm.
+const WAITING_MOST: u32 = 65_535;
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections may take to end after the shutdown began.
 const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Listens on an address; port 0 takes a free one.
+pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?; // a server that starts again need not wait for what was left of the last one
+    socket.bind(address)?;
+    socket.listen(WAITING_MOST)
+}
 
 /// What is served, and how.
 pub(crate) struct Server {
