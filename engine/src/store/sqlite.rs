@@ -3,6 +3,7 @@
 //! One connection writes, in transactions that fsync; others only read. Numbers come from SQL inside the append. Every row
 //! of an event carries a checksum, and one that does not fit is an error, never an event.
 
+mod append;
 mod checksum;
 mod inspect;
 mod snapshots;
@@ -11,20 +12,18 @@ mod stream_ids;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use rusqlite::{
-    CachedStatement, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
 use super::{
-    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, NewEvent, SnapshotStore, StoreError,
-    StoredEvent, StreamName,
+    AppendItem, AppendOutcome, EventStore, Head, KeyClaim, KeyHolder, SnapshotStore, StoreError, StoredEvent,
+    StreamName,
 };
 use crate::epochs::Epochs;
 use crate::event::Entry;
@@ -33,6 +32,7 @@ use crate::names::Tenant;
 use crate::position::{Epoch, Offset, Position, StreamId};
 use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
 
+use append::append;
 use checksum::EventRow;
 pub(crate) use inspect::{inspect, inspect_snapshots, integrity};
 use stream_ids::StreamIds;
@@ -294,155 +294,6 @@ fn head(connection: &Connection) -> Result<Head, StoreError> {
     Ok(Head { epochs, position })
 }
 
-fn append(
-    connection: &Connection,
-    items: &[AppendItem],
-    stream_ids: &mut StreamIds,
-    forget_before: Option<i64>,
-    sync_seconds: &Histogram,
-) -> Result<(Vec<AppendOutcome>, usize), StoreError> {
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let mut appending = Appending::begin(&transaction, stream_ids)?;
-    let outcomes = items.iter().map(|item| appending.append(item)).collect::<Result<Vec<_>, _>>()?;
-    let head = appending.head;
-    drop(appending);
-    transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([head])?;
-    let mut forgotten = 0;
-    if let Some(before) = forget_before {
-        let mut forget = transaction.prepare_cached(include_str!("sqlite/forget_keys.sql"))?;
-        forgotten = forget.execute(params![before, FORGET_AT_ONCE as i64])?;
-    }
-    let begun = Instant::now();
-    commit(transaction)?; // fsync before anybody is answered: promise 1
-    sync_seconds.observe(begun.elapsed().as_secs_f64(), 1);
-    Ok((outcomes, forgotten))
-}
-
-/// A transaction that appends: its statements are prepared once for all of it.
-struct Appending<'t> {
-    connection: &'t Connection,
-    stream_ids: &'t mut StreamIds,
-    /// The position that was given last.
-    head: i64,
-    number_in_stream: CachedStatement<'t>,
-    advance_stream: CachedStatement<'t>,
-    head_of_stream: CachedStatement<'t>,
-    insert_entry: CachedStatement<'t>,
-    insert_event: CachedStatement<'t>,
-    insert_payload: CachedStatement<'t>,
-}
-
-impl<'t> Appending<'t> {
-    fn begin(connection: &'t Connection, stream_ids: &'t mut StreamIds) -> Result<Self, StoreError> {
-        let head = connection.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
-        let prepared = |sql| connection.prepare_cached(sql);
-        Ok(Self {
-            connection,
-            stream_ids,
-            head,
-            number_in_stream: prepared(include_str!("sqlite/number_in_stream.sql"))?,
-            advance_stream: prepared("UPDATE streams SET head = head + 1 WHERE id = ?1")?,
-            head_of_stream: prepared("SELECT head FROM streams WHERE id = ?1")?,
-            insert_entry: prepared(include_str!("sqlite/insert_entry.sql"))?,
-            insert_event: prepared(include_str!("sqlite/insert_event.sql"))?,
-            insert_payload: prepared(include_str!("sqlite/insert_payload.sql"))?,
-        })
-    }
-
-    /// Claims the key first, so that an item that is not appended takes no position.
-    fn append(&mut self, item: &AppendItem) -> Result<AppendOutcome, StoreError> {
-        let first = self.head + 1;
-        if let Some(claim) = &item.key
-            && let Some(outcome) = claim_key(self.connection, item, claim, first)?
-        {
-            return Ok(outcome);
-        }
-        let mut entries = Vec::with_capacity(item.events.len());
-        for event in &item.events {
-            self.head += 1;
-            entries.push(self.append_event(&item.tenant, event)?);
-        }
-        Ok(AppendOutcome::Appended { first: Position::from_sql(first), entries })
-    }
-
-    fn append_event(&mut self, tenant: &Tenant, event: &NewEvent) -> Result<Vec<Entry>, StoreError> {
-        let position = self.head;
-        let mut entries = Vec::with_capacity(event.streams.len());
-        for stream in &event.streams {
-            entries.push(self.number(tenant, stream)?);
-        }
-        let entries_json = entries_to_json(&entries);
-        let row = EventRow {
-            position,
-            tenant: tenant.as_str(),
-            type_name: &event.type_name,
-            version: event.version,
-            recorded_at: event.recorded_at.as_millisecond(),
-            envelope: &event.envelope,
-            entries: entries_json.as_deref(),
-        };
-        self.insert_event.execute(params![
-            row.position,
-            row.tenant,
-            row.type_name,
-            row.version,
-            row.recorded_at,
-            row.envelope,
-            row.entries,
-            row.checksum(),
-        ])?;
-        if let Some(payload) = &event.payload {
-            let checksum = checksum::of_payload(position, payload);
-            self.insert_payload.execute(params![position, payload, checksum])?;
-        }
-        Ok(entries)
-    }
-
-    /// The next number in a stream.
-    fn number(&mut self, tenant: &Tenant, stream: &StreamName) -> Result<Entry, StoreError> {
-        let named = (tenant.clone(), stream.clone());
-        let (id, offset): (i64, i64) = match self.stream_ids.get(&named) {
-            // Two statements: with RETURNING, SQLite keeps a journal of its own for what may be returned.
-            Some(id) => {
-                self.advance_stream.execute([id])?;
-                (id, self.head_of_stream.query_row([id], |row| row.get(0))?)
-            }
-            None => {
-                let numbered = params![tenant.as_str(), stream.key()];
-                let number = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-                let (id, offset) = self.number_in_stream.query_row(numbered, number)?;
-                self.stream_ids.put(named, id);
-                (id, offset)
-            }
-        };
-        self.insert_entry.execute([id, offset, self.head])?;
-        Ok(Entry { stream: StreamId::from_sql(id), offset: Offset::from_sql(offset) })
-    }
-}
-
-/// `None` when the key is now this item's.
-fn claim_key(
-    connection: &Connection,
-    item: &AppendItem,
-    claim: &KeyClaim,
-    first: i64,
-) -> Result<Option<AppendOutcome>, StoreError> {
-    let (tenant, publisher, key) = (item.tenant.as_str(), claim.publisher.as_str(), claim.key.as_str());
-    let claimed_at = item.events.first().map_or(0, |event| event.recorded_at.as_millisecond());
-    let mut insert = connection.prepare_cached(include_str!("sqlite/claim_key.sql"))?;
-    if insert.execute(params![first, tenant, publisher, key, claim.content_hash, claimed_at])? == 1 {
-        return Ok(None);
-    }
-    let Some((position, content_hash)) = find_key(connection, &item.tenant, claim)? else {
-        return Err(StoreError::Other("a key that is taken is not there".into()));
-    };
-    Ok(Some(if content_hash == claim.content_hash {
-        AppendOutcome::Duplicate { position }
-    } else {
-        AppendOutcome::KeyReused
-    }))
-}
-
 fn find_key(
     connection: &Connection,
     tenant: &Tenant,
@@ -452,11 +303,6 @@ fn find_key(
     let named = params![tenant.as_str(), claim.publisher.as_str(), claim.key.as_str()];
     let found = find.query_row(named, |row| Ok((Position::from_sql(row.get(0)?), row.get(1)?)));
     Ok(found.optional()?)
-}
-
-fn entries_to_json(entries: &[Entry]) -> Option<String> {
-    let pairs: Vec<(u64, u64)> = entries.iter().map(|entry| (entry.stream.0, entry.offset.0)).collect();
-    (!pairs.is_empty()).then(|| serde_json::json!(pairs).to_string())
 }
 
 fn stored_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
@@ -517,6 +363,7 @@ impl From<Closed> for StoreError {
 mod tests {
     use super::*;
     use crate::conformance::{OpenStore, event_store};
+    use crate::store::NewEvent;
 
     struct InDirectory(tempfile::TempDir);
 

@@ -69,6 +69,12 @@ struct Grounds {
     remembered: Remembered,
 }
 
+impl Grounds {
+    fn new(keyring: Arc<Keyring>, kept: Vec<String>) -> Self {
+        Self { keyring, kept, remembered: Remembered::nobody() }
+    }
+}
+
 /// Who somebody has shown to be, and by what.
 #[derive(Clone, Debug)]
 pub struct Verified {
@@ -93,7 +99,7 @@ impl Tokens {
     /// When the secret is too easy to guess, or a key cannot be read or used.
     pub fn new(settings: &TokenSettings, secret: &[u8]) -> Result<Self, KeyError> {
         let keyring = Arc::new(Keyring::load(settings, secret)?);
-        let grounds = Grounds { keyring, kept: Vec::new(), remembered: Remembered::nobody() };
+        let grounds = Grounds::new(keyring, Vec::new());
         let (keys, tickets) = (ApiKeys::default(), Tickets::default());
         Ok(Self { grounds: RwLock::new(Arc::new(grounds)), keys, tickets, changed: watch::Sender::new(()) })
     }
@@ -130,7 +136,7 @@ impl Tokens {
     pub fn keep_claims(&self, names: Vec<String>) {
         let mut grounds = self.grounds.write().unwrap_or_else(PoisonError::into_inner);
         let keyring = grounds.keyring.clone();
-        *grounds = Arc::new(Grounds { keyring, kept: names, remembered: Remembered::nobody() });
+        *grounds = Arc::new(Grounds::new(keyring, names));
     }
 
     /// Reads the files of keys again, and goes by these settings from now on: what a key that is gone has verified ends,
@@ -157,7 +163,7 @@ impl Tokens {
             {
                 let mut grounds = tokens.grounds.write().unwrap_or_else(PoisonError::into_inner);
                 let kept = grounds.kept.clone();
-                *grounds = Arc::new(Grounds { keyring, kept, remembered: Remembered::nobody() });
+                *grounds = Arc::new(Grounds::new(keyring, kept));
             }
             tokens.changed.send_replace(());
         })
