@@ -25,8 +25,9 @@ const PREPARED_STATEMENTS: usize = 64;
 /// How long a connection waits for another process's lock, such as a backup's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Frames of a WAL after which it is folded into the file: SQLite's own default, 4 MiB.
-const FRAMES_PER_CHECKPOINT: i32 = 1_000;
+/// Frames of a WAL after which it is folded into the file: 16 MiB, four times SQLite's own default. Most pages are written again and
+/// again before they are folded.
+const FRAMES_PER_CHECKPOINT: i32 = 4_000;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -108,6 +109,13 @@ impl Database {
         });
         self.jobs.send_async(job).await.map_err(|_| Closed)?;
         answer.await.map_err(|_| Closed)
+    }
+}
+
+impl Database {
+    /// Queues a job that nobody waits for but the drop, unless too many are queued.
+    pub(crate) fn last(&self, job: impl FnOnce(&Connection) + Send + 'static) {
+        let _ = self.jobs.try_send(Box::new(job));
     }
 }
 

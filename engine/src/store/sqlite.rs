@@ -6,8 +6,8 @@
 mod append;
 mod checksum;
 mod inspect;
+mod numbering;
 mod snapshots;
-mod stream_ids;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -35,7 +35,7 @@ use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
 use append::append;
 use checksum::EventRow;
 pub(crate) use inspect::{inspect, inspect_snapshots, integrity};
-use stream_ids::StreamIds;
+use numbering::Numbering;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -58,7 +58,7 @@ pub struct SqliteStore {
     writer: Option<Database>,
     readers: Database,
     /// For the thread that writes alone.
-    stream_ids: Arc<Mutex<StreamIds>>,
+    numbering: Arc<Mutex<Numbering>>,
     /// When no more old keys were found.
     forgot_at: Arc<AtomicI64>,
     /// How long commits of appends took: writing the WAL, its fsync, and now and then folding it into the file.
@@ -92,8 +92,8 @@ impl SqliteStore {
     }
 
     fn of(writer: Option<Database>, readers: Database) -> Self {
-        let (stream_ids, forgot_at) = (Arc::default(), Arc::default());
-        Self { writer, readers, stream_ids, forgot_at, sync_seconds: Arc::new(Histogram::of_disk()) }
+        let (numbering, forgot_at) = (Arc::default(), Arc::default());
+        Self { writer, readers, numbering, forgot_at, sync_seconds: Arc::new(Histogram::of_disk()) }
     }
 
     /// Runs a transaction on the connection that writes.
@@ -110,6 +110,21 @@ impl SqliteStore {
         let now = Timestamp::now().as_millisecond();
         let due = now - self.forgot_at.load(Ordering::Relaxed) >= FORGET_EVERY.as_millis() as i64;
         due.then(|| now - KEYS_KEPT.as_millis() as i64)
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Leaves a file whose index is whole, for whoever looks into it. What fails here is done at the next start.
+    fn drop(&mut self) {
+        let numbering = self.numbering.clone();
+        if let Some(writer) = &self.writer {
+            writer.last(move |connection| {
+                let finished = numbering.lock().unwrap_or_else(PoisonError::into_inner).finish(connection);
+                if let Err(error) = finished {
+                    tracing::warn!(%error, "the index of the streams is left to be finished at the next start");
+                }
+            });
+        }
     }
 }
 
@@ -131,7 +146,7 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
 /// What is given from here on is told from what may have been lost.
 fn begin_epoch(connection: &Connection) -> Result<(), StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    transaction.execute("INSERT INTO head VALUES (1, 0) ON CONFLICT DO NOTHING", [])?;
+    transaction.execute("INSERT INTO head VALUES (1, 0, 0) ON CONFLICT DO NOTHING", [])?;
     transaction.execute(include_str!("sqlite/begin_epoch.sql"), [Epoch::random().as_str()])?;
     transaction.execute(include_str!("sqlite/forget_epochs.sql"), [EPOCHS_KEPT])?;
     commit(transaction)?;
@@ -155,13 +170,12 @@ impl EventStore for SqliteStore {
     fn append(&self, items: Vec<AppendItem>) -> BoxFuture<'_, Result<Vec<AppendOutcome>, StoreError>> {
         async move {
             let (forget_before, forgot_at) = (self.forget_before(), self.forgot_at.clone());
-            let (stream_ids, sync_seconds) = (self.stream_ids.clone(), self.sync_seconds.clone());
+            let (numbering, sync_seconds) = (self.numbering.clone(), self.sync_seconds.clone());
             self.write(move |connection| {
                 // Poisoned it is never seen again: a panic ends the one thread that writes.
-                let mut stream_ids = stream_ids.lock().unwrap_or_else(PoisonError::into_inner);
-                let appended = append(connection, &items, &mut stream_ids, forget_before, &sync_seconds);
-                // What was taken back had no ids to remember.
-                let (outcomes, forgotten) = appended.inspect_err(|_| stream_ids.clear())?;
+                let mut numbering = numbering.lock().unwrap_or_else(PoisonError::into_inner);
+                let appended = append(connection, &items, &mut numbering, forget_before, &sync_seconds);
+                let (outcomes, forgotten) = appended.inspect_err(|_| numbering.forget())?;
                 if forgotten < FORGET_AT_ONCE && forget_before.is_some() {
                     forgot_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
                 }
@@ -363,7 +377,6 @@ impl From<Closed> for StoreError {
 mod tests {
     use super::*;
     use crate::conformance::{OpenStore, event_store};
-    use crate::store::NewEvent;
 
     struct InDirectory(tempfile::TempDir);
 
@@ -377,37 +390,6 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn sqlite_keeps_the_laws_of_an_event_store() {
         event_store(InDirectory(tempfile::tempdir().unwrap())).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_stream_of_an_append_that_was_taken_back_is_nobodys() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&directory.path().join("log.db")).await.unwrap();
-        let item = |user: &str, payload: &str| AppendItem {
-            tenant: Tenant::default(),
-            key: None,
-            events: vec![NewEvent {
-                type_name: "test".to_owned(),
-                version: 1,
-                recorded_at: Timestamp::now(),
-                envelope: "{}".to_owned(),
-                payload: Some(payload.to_owned()),
-                streams: vec![StreamName::User(user.parse().unwrap())],
-            }],
-        };
-        let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON payloads WHEN NEW.payload = 'refused'
-                      BEGIN SELECT RAISE(ABORT, 'refused'); END";
-        store.write(move |connection| Ok(connection.execute_batch(refuse)?)).await.unwrap();
-        store.append(vec![item("ada", "refused")]).await.unwrap_err();
-        let appended =
-            store.append(vec![item("bob", "{}"), item("ada", "{}"), item("bob", "{}")]).await.unwrap();
-        let streams = appended.iter().map(|outcome| match outcome {
-            AppendOutcome::Appended { entries, .. } => (entries[0][0].stream, entries[0][0].offset),
-            other => panic!("{other:?}"),
-        });
-        let [bob, ada, again] = streams.collect::<Vec<_>>()[..] else { panic!("three") };
-        assert_ne!(bob.0, ada.0);
-        assert_eq!((again.0, again.1), (bob.0, Offset(2)));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -458,7 +440,7 @@ mod tests {
                     "INSERT INTO idempotency_keys VALUES (101, 't', 'p', 'old', x'00', 1000);
                      INSERT INTO idempotency_keys VALUES (102, 't', 'p', 'new', x'00', 5000);",
                 )?;
-                append(connection, &[], &mut StreamIds::default(), Some(now), &Histogram::of_disk())?;
+                append(connection, &[], &mut Numbering::default(), Some(now), &Histogram::of_disk())?;
                 let mut statement = connection.prepare("SELECT key FROM idempotency_keys")?;
                 let keys =
                     statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;

@@ -3,32 +3,34 @@
 
 use std::time::Instant;
 
-use rusqlite::{CachedStatement, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Transaction, TransactionBehavior, params};
 
 use super::checksum::{self, EventRow};
-use super::stream_ids::StreamIds;
+use super::numbering::Numbering;
 use super::{FORGET_AT_ONCE, find_key};
 use crate::event::Entry;
 use crate::metrics::Histogram;
 use crate::names::Tenant;
-use crate::position::{Offset, Position, StreamId};
+use crate::position::Position;
 use crate::sqlite::{Connection, commit};
-use crate::store::{AppendItem, AppendOutcome, KeyClaim, NewEvent, StoreError, StreamName};
+use crate::store::{AppendItem, AppendOutcome, KeyClaim, NewEvent, StoreError};
 
 /// Appends items in one transaction, which is on disk when this returns; how many old keys were forgotten beside it.
 pub(super) fn append(
     connection: &Connection,
     items: &[AppendItem],
-    stream_ids: &mut StreamIds,
+    numbering: &mut Numbering,
     forget_before: Option<i64>,
     sync_seconds: &Histogram,
 ) -> Result<(Vec<AppendOutcome>, usize), StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let mut appending = Appending::begin(&transaction, stream_ids)?;
+    let mut appending = Appending::begin(&transaction, numbering)?;
     let outcomes = items.iter().map(|item| appending.append(item)).collect::<Result<Vec<_>, _>>()?;
     let head = appending.head;
     drop(appending);
-    transaction.prepare_cached("UPDATE head SET position = ?1")?.execute([head])?;
+    numbering.index_much(&transaction, head)?;
+    // By its id, so that SQLite keeps no journal for the case that one of many rows cannot be updated.
+    transaction.prepare_cached("UPDATE head SET position = ?1 WHERE id = 1")?.execute([head])?;
     let mut forgotten = 0;
     if let Some(before) = forget_before {
         let mut forget = transaction.prepare_cached(include_str!("forget_keys.sql"))?;
@@ -43,29 +45,21 @@ pub(super) fn append(
 /// A transaction that appends: its statements are prepared once for all of it.
 struct Appending<'t> {
     connection: &'t Connection,
-    stream_ids: &'t mut StreamIds,
+    numbering: &'t mut Numbering,
     /// The position that was given last.
     head: i64,
-    number_in_stream: CachedStatement<'t>,
-    advance_stream: CachedStatement<'t>,
-    head_of_stream: CachedStatement<'t>,
-    insert_entry: CachedStatement<'t>,
     insert_event: CachedStatement<'t>,
     insert_payload: CachedStatement<'t>,
 }
 
 impl<'t> Appending<'t> {
-    fn begin(connection: &'t Connection, stream_ids: &'t mut StreamIds) -> Result<Self, StoreError> {
+    fn begin(connection: &'t Connection, numbering: &'t mut Numbering) -> Result<Self, StoreError> {
         let head = connection.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
         let prepared = |sql| connection.prepare_cached(sql);
         Ok(Self {
             connection,
-            stream_ids,
+            numbering,
             head,
-            number_in_stream: prepared(include_str!("number_in_stream.sql"))?,
-            advance_stream: prepared("UPDATE streams SET head = head + 1 WHERE id = ?1")?,
-            head_of_stream: prepared("SELECT head FROM streams WHERE id = ?1")?,
-            insert_entry: prepared(include_str!("insert_entry.sql"))?,
             insert_event: prepared(include_str!("insert_event.sql"))?,
             insert_payload: prepared(include_str!("insert_payload.sql"))?,
         })
@@ -91,7 +85,7 @@ impl<'t> Appending<'t> {
         let position = self.head;
         let mut entries = Vec::with_capacity(event.streams.len());
         for stream in &event.streams {
-            entries.push(self.number(tenant, stream)?);
+            entries.push(self.numbering.next(self.connection, tenant, stream, position)?);
         }
         let entries_json = entries_to_json(&entries);
         let row = EventRow {
@@ -118,27 +112,6 @@ impl<'t> Appending<'t> {
             self.insert_payload.execute(params![position, payload, checksum])?;
         }
         Ok(entries)
-    }
-
-    /// The next number in a stream.
-    fn number(&mut self, tenant: &Tenant, stream: &StreamName) -> Result<Entry, StoreError> {
-        let named = (tenant.clone(), stream.clone());
-        let (id, offset): (i64, i64) = match self.stream_ids.get(&named) {
-            // Two statements: with RETURNING, SQLite keeps a journal of its own for what may be returned.
-            Some(id) => {
-                self.advance_stream.execute([id])?;
-                (id, self.head_of_stream.query_row([id], |row| row.get(0))?)
-            }
-            None => {
-                let numbered = params![tenant.as_str(), stream.key()];
-                let number = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-                let (id, offset) = self.number_in_stream.query_row(numbered, number)?;
-                self.stream_ids.put(named, id);
-                (id, offset)
-            }
-        };
-        self.insert_entry.execute([id, offset, self.head])?;
-        Ok(Entry { stream: StreamId::from_sql(id), offset: Offset::from_sql(offset) })
     }
 }
 

@@ -1,7 +1,9 @@
 //! Looks whether a log is what a store has written: positions, offsets, keys, checksums. Reads in pieces, so that a server
 //! may go on appending; never mends.
 
-use rusqlite::{Row, Rows, params};
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, Row, Rows, params};
 
 use super::{said, stored_event};
 use crate::check::Findings;
@@ -29,11 +31,14 @@ pub(crate) fn inspect(
     findings: &mut Findings,
     report: Report<'_>,
 ) -> Result<Inspected, StoreError> {
-    let head: i64 = connection.query_row("SELECT position FROM head", [], |row| row.get(0))?;
+    let sql = "SELECT position, min(indexed, position) FROM head";
+    let (head, indexed) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut inspected = Inspected::default();
     report(Progress { doing: "checking the log's file", done: 0, of: 1 });
     attempt(findings, "log.db", |findings| integrity(connection, "log.db", findings));
-    attempt(findings, "events", |findings| events(connection, head, &mut inspected, findings, report));
+    attempt(findings, "events", |findings| {
+        events(connection, (head, indexed), &mut inspected, findings, report)
+    });
     report(Progress { doing: "checking streams and keys", done: 0, of: 1 });
     attempt(findings, "streams", |findings| streams(connection, findings));
     attempt(findings, "entries", |findings| order(connection, findings));
@@ -73,12 +78,13 @@ pub(crate) fn integrity(
 
 fn events(
     connection: &Connection,
-    head: i64,
+    (head, indexed): (i64, i64),
     inspected: &mut Inspected,
     findings: &mut Findings,
     report: Report<'_>,
 ) -> Result<(), rusqlite::Error> {
     let (mut last, mut entries, mut has_checksums) = (0, 0, false);
+    let mut index = Index { indexed, beyond: HashMap::new() };
     while last < head {
         let mut statement = connection.prepare_cached(include_str!("read_events.sql"))?;
         let mut rows = statement.query([last, EVENTS_AT_ONCE.min(head - last)])?;
@@ -91,7 +97,7 @@ fn events(
             }
             last = position;
             inspected.events += 1;
-            entries += event(connection, row, position, inspected, findings)?;
+            entries += event(connection, row, position, &mut index, inspected, findings)?;
             let has_checksum = !matches!(row.get_ref(8)?, rusqlite::types::ValueRef::Null);
             has_checksums |= has_checksum;
             inspected.without_checksum += u64::from(!has_checksum);
@@ -115,7 +121,7 @@ fn events(
     }
     let there: i64 =
         connection
-            .query_row("SELECT count(*) FROM entries WHERE position <= ?1", [head], |row| row.get(0))?;
+            .query_row("SELECT count(*) FROM entries WHERE position <= ?1", [indexed], |row| row.get(0))?;
     if there != entries {
         findings.add("entries", format!("there are {there}, but the events name {entries}"));
     }
@@ -129,11 +135,20 @@ fn within<'r, 's>(rows: &'r mut Rows<'s>, head: i64) -> Result<Option<&'r Row<'s
     }
 }
 
-/// Looks at one event; how many entries it names.
+/// The index of the streams, as far as it goes.
+struct Index {
+    /// It has everything up to here, and may get more meanwhile.
+    indexed: i64,
+    /// The last number of each stream that is in the events alone.
+    beyond: HashMap<i64, i64>,
+}
+
+/// Looks at one event; how many of its entries have to be in the index.
 fn event(
     connection: &Connection,
     row: &Row<'_>,
     position: i64,
+    index: &mut Index,
     inspected: &mut Inspected,
     findings: &mut Findings,
 ) -> Result<i64, rusqlite::Error> {
@@ -153,7 +168,8 @@ fn event(
     match codec::decode(stored) {
         Ok(event) => {
             inspected.erased += u64::from(!has_payload && event.published().is_some());
-            entries(connection, &event, &place, findings)
+            entries(connection, &event, &place, index, findings)?;
+            Ok(if position <= index.indexed { event.entries.len() as i64 } else { 0 })
         }
         Err(error) => {
             findings.add(&place, said(error));
@@ -167,27 +183,47 @@ fn entries(
     connection: &Connection,
     event: &Event,
     place: &str,
+    index: &mut Index,
     findings: &mut Findings,
-) -> Result<i64, rusqlite::Error> {
+) -> Result<(), rusqlite::Error> {
     let streams = event.fact.streams();
     if streams.len() != event.entries.len() {
         findings.add(place, format!("it has {} entries for {} streams", event.entries.len(), streams.len()));
     }
-    let mut find = connection.prepare_cached(include_str!("inspect_entry.sql"))?;
-    for (index, entry) in event.entries.iter().enumerate() {
-        let mut rows = find.query([entry.stream.sql(), entry.offset.sql()])?;
-        let found = rows.next()?.map(|row| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?, row.get(2)?)));
-        let expected = (
-            event.position.sql(),
-            event.tenant.as_str().to_owned(),
-            streams.get(index).map(|stream| stream.key()).unwrap_or_default(),
-        );
-        if found.transpose()? != Some(expected) {
+    for (entry, stream) in event.entries.iter().zip(&streams) {
+        let name = (event.tenant.as_str(), stream.key());
+        if !index.has(connection, (entry.stream.sql(), entry.offset.sql()), event.position.sql(), name)? {
             let wrong = format!("offset {} of stream {} is not its own", entry.offset, entry.stream);
             findings.add(place, wrong);
         }
     }
-    Ok(event.entries.len() as i64)
+    Ok(())
+}
+
+impl Index {
+    /// Whether a number of a stream is that of a position, in the index or, beyond it, as the next one.
+    fn has(
+        &mut self,
+        connection: &Connection,
+        (stream, offset): (i64, i64),
+        position: i64,
+        (tenant, name): (&str, String),
+    ) -> Result<bool, rusqlite::Error> {
+        let mut find = connection.prepare_cached(include_str!("inspect_entry.sql"))?;
+        let found = find.query_row([stream, offset], |row| {
+            let named = (row.get::<_, String>(0)?, row.get::<_, String>(1)?);
+            Ok((named, row.get::<_, i64>(2)?, row.get::<_, Option<i64>>(3)?))
+        });
+        let Some(((its_tenant, its_name), head, at)) = found.optional()? else { return Ok(false) };
+        let is_numbered = match at {
+            Some(at) => at == position,
+            None => {
+                let last = self.beyond.insert(stream, offset).unwrap_or(0).max(head);
+                position > self.indexed && offset == last + 1
+            }
+        };
+        Ok(is_numbered && its_tenant == tenant && its_name == name)
+    }
 }
 
 fn streams(connection: &Connection, findings: &mut Findings) -> Result<(), rusqlite::Error> {

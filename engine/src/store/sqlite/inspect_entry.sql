@@ -1,4 +1,4 @@
-SELECT n.position, s.tenant, s.name
-FROM entries n
-JOIN streams s ON s.id = n.stream
-WHERE n.stream = ?1 AND n."offset" = ?2
+SELECT s.tenant, s.name, s.head, n.position
+FROM streams s
+LEFT JOIN entries n ON n.stream = s.id AND n."offset" = ?2
+WHERE s.id = ?1
