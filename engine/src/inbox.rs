@@ -10,6 +10,7 @@ mod load;
 mod page;
 mod person;
 mod projection;
+mod ranks;
 mod readers;
 mod reading;
 mod replay;
@@ -32,7 +33,7 @@ pub use page::{InboxItem, InboxPage, InboxQuery, PartCounts};
 pub(crate) use person::Person;
 pub use projection::ViewError;
 pub(crate) use projection::{
-    Folded, Projection, SharedFold, discard as discard_view, is_damage, path_in as view_path,
+    Projection, SharedFold, discard as discard_view, is_damage, path_in as view_path,
 };
 pub(crate) use readers::ViewReaders;
 pub use replay::Replay;

@@ -1,21 +1,23 @@
-//! The projector: one thread that follows the log and turns each batch into state, deliveries and the view's rows, in
-//! this order. It owns the hub, and alone writes the fold and the view.
+//! The projector: one thread that follows the log and turns each batch into state and deliveries, in this order, and some
+//! batches together into the view's rows. It owns the hub, and alone writes the fold and the view.
 //!
 //! Never writes an event, and never waits for a subscriber.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Identity, Rules};
 use crate::delivery::Parcel;
 use crate::hub::{ChannelPresence, Hub, Presence, SubscriberId, Subscription, mailbox};
-use crate::inbox::{Counts, Folded, Inbox, Projection, SharedFold, ViewError, effects_of, noted, view_path};
+use crate::inbox::{Counts, Inbox, Projection, SharedFold, ViewError, effects_of, noted, view_path};
 use crate::log::{Log, Tail};
 use crate::metrics::Mailboxes;
 use crate::names::{Channel, Tenant, UserKey};
@@ -36,6 +38,11 @@ const RECALLED: usize = 16_384;
 /// How often counts that broadcasts have changed are told, at most.
 const COUNTS_EVERY: Duration = Duration::from_secs(1);
 
+/// How long what was folded may wait to be written into the view, unless somebody waits for it: what is written at once costs
+/// less. A crash folds it again.
+const WRITE_EVERY: Duration = Duration::from_millis(50);
+/// Events folded before they are written, however little time it took: no delivery should wait long for the view.
+const EVENTS_PER_WRITE: usize = 256;
 /// How often a batch is tried again that the disk had no room for.
 const UNWRITTEN_EVERY: Duration = Duration::from_millis(250);
 
@@ -114,7 +121,26 @@ pub(crate) struct Projector {
     pub(crate) written: watch::Receiver<Position>,
     /// When the next timer is due, in milliseconds since 1970, by what is in the view.
     pub(crate) due: watch::Receiver<Option<i64>>,
+    wanted: Arc<Wanted>,
     requests: mpsc::Sender<Request>,
+}
+
+/// How far others want the view to be written.
+#[derive(Default)]
+struct Wanted {
+    position: AtomicU64,
+    more: Notify,
+}
+
+impl Wanted {
+    fn want(&self, position: Position) {
+        self.position.fetch_max(position.0, Ordering::Relaxed);
+        self.more.notify_one();
+    }
+
+    fn is_beyond(&self, written: Position) -> bool {
+        self.position.load(Ordering::Relaxed) > written.0
+    }
 }
 
 impl Projector {
@@ -130,12 +156,13 @@ impl Projector {
         let (fold, folded, written) =
             (SharedFold::default(), watch::Sender::new(Position(0)), watch::Sender::new(Position(0)));
         let (requests, requests_made) = mpsc::channel(QUEUED_REQUESTS);
-        let due = watch::Sender::new(None);
+        let (due, wanted) = (watch::Sender::new(None), Arc::<Wanted>::default());
         let projector = Self {
             fold: fold.clone(),
             folded: folded.subscribe(),
             written: written.subscribe(),
             due: due.subscribe(),
+            wanted: wanted.clone(),
             requests,
         };
         let (ready, loaded) = oneshot::channel();
@@ -154,8 +181,8 @@ impl Projector {
             due.send_replace(projection.next_due()?);
             let tail = log.tail(position);
             let inputs = Inputs { tail, requests: requests_made, departed, closing };
-            let (hub, unwritten) = (Hub::counting(log.metrics().clone()), None);
-            let state = State { log, fold, hub, recent, folded, written, due, departures, unwritten };
+            let (hub, waiting) = (Hub::counting(log.metrics().clone()), Waiting::Nothing);
+            let state = State { log, fold, hub, recent, folded, written, due, wanted, departures, waiting };
             state.folded.send_replace(position);
             state.written.send_replace(position);
             let _ = ready.send(()); // whoever starts the engine waits for it
@@ -178,6 +205,11 @@ impl Projector {
             }
         }
         Ok((projector, ended))
+    }
+
+    /// Says that somebody waits for the view to have everything up to a position.
+    pub(crate) fn want_written(&self, position: Position) {
+        self.wanted.want(position);
     }
 
     /// Asks the thread. `None` when it has ended.
@@ -283,10 +315,33 @@ struct State {
     folded: watch::Sender<Position>,
     written: watch::Sender<Position>,
     due: watch::Sender<Option<i64>>,
+    wanted: Arc<Wanted>,
     departures: mpsc::UnboundedSender<SubscriberId>,
-    /// A batch that the disk has no room for, though it was handed out. Until it is in the view, no other is taken: the
-    /// fold relies on the view for what came before.
-    unwritten: Option<Folded>,
+    waiting: Waiting,
+}
+
+/// What waits to be written into the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    Nothing,
+    /// For others to be written with.
+    Until(Instant),
+    /// For room on the disk. Nothing more is taken meanwhile: it would be kept in memory alone.
+    ForRoom(Instant),
+}
+
+impl Waiting {
+    fn is_for_room(self) -> bool {
+        matches!(self, Self::ForRoom(_))
+    }
+
+    /// When it is to be written.
+    async fn over(self) {
+        match self {
+            Self::Nothing => std::future::pending().await,
+            Self::Until(at) | Self::ForRoom(at) => tokio::time::sleep_until(at).await,
+        }
+    }
 }
 
 struct Thread<'c> {
@@ -298,13 +353,12 @@ impl Thread<'_> {
     async fn run(mut self, mut inputs: Inputs) -> Result<Turn, ViewError> {
         let mut counts_tick = tokio::time::interval(COUNTS_EVERY);
         counts_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut unwritten_tick = tokio::time::interval(UNWRITTEN_EVERY);
-        unwritten_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let wanted = self.state.wanted.clone();
         let mut asked = Vec::new();
         loop {
             tokio::select! {
                 () = inputs.closing.cancelled() => break,
-                events = inputs.tail.next(), if self.state.unwritten.is_none() => self.project(&events?)?,
+                events = inputs.tail.next(), if !self.state.waiting.is_for_room() => self.project(&events?)?,
                 count = inputs.requests.recv_many(&mut asked, REQUESTS_AT_ONCE) => {
                     if count == 0 {
                         break; // the engine was dropped without a shutdown
@@ -314,9 +368,7 @@ impl Thread<'_> {
                     for request in asked.drain(..) {
                         match request {
                             // The new view would be behind what was handed out, or have it twice.
-                            Request::Replace(asked) if self.state.unwritten.is_some() => {
-                                asked.answer(Err(ViewError::NoRoom));
-                            }
+                            Request::Replace(asked) if !self.write()? => asked.answer(Err(ViewError::NoRoom)),
                             Request::Replace(asked) => replacement = Some(asked),
                             request => self.serve(request)?,
                         }
@@ -328,23 +380,25 @@ impl Thread<'_> {
                     }
                 }
                 Some(id) = inputs.departed.recv() => self.depart(id),
-                _ = unwritten_tick.tick(), if self.state.unwritten.is_some() => self.write_late()?,
+                () = self.state.waiting.over() => drop(self.write()?),
+                () = wanted.more.notified(), if !self.state.waiting.is_for_room() => self.write_if_wanted()?,
                 _ = counts_tick.tick() => self.tell_stale_counts(),
             }
         }
         // What the disk has no room for is projected at the next start.
-        while inputs.tail.position() < self.state.log.head() && self.state.unwritten.is_none() {
+        while inputs.tail.position() < self.state.log.head() && !self.state.waiting.is_for_room() {
             self.project(&inputs.tail.next().await?)?;
         }
+        self.write()?;
         self.state.hub.close();
         Ok(Turn::Ended)
     }
 
     fn project(&mut self, events: &crate::event::Events) -> Result<(), ViewError> {
-        let folded = self.projection.apply(events)?;
+        let effects = self.projection.apply(events)?;
         {
             let fold = self.projection.fold();
-            self.state.hub.hand_out(&folded.effects, &fold);
+            self.state.hub.hand_out(&effects, &fold);
         }
         for event in events {
             if let Some(request) = &event.request {
@@ -353,43 +407,49 @@ impl Thread<'_> {
         }
         // After the mailboxes: whoever is answered at a position has been sent everything up to it.
         self.state.folded.send_replace(self.projection.fold().position());
-        if self.write(&folded)? {
-            self.state.recent.extend(folded.effects);
-        } else {
-            tracing::error!("the disk has no room for the inbox view: what comes next has to wait");
-            self.state.recent.extend(folded.effects.clone());
-            self.state.unwritten = Some(folded);
+        self.state.recent.extend(effects);
+        if self.state.waiting == Waiting::Nothing {
+            self.state.waiting = Waiting::Until(Instant::now() + WRITE_EVERY);
         }
-        Ok(())
+        let many = self.projection.events_unwritten() >= EVENTS_PER_WRITE;
+        if many || self.projection.is_waited_for() {
+            return self.write().map(drop);
+        }
+        self.write_if_wanted()
     }
 
-    /// Whether the disk had room for a batch.
-    fn write(&self, folded: &Folded) -> Result<bool, ViewError> {
-        let mut written = self.projection.write(folded);
+    /// Writes what is not in the view yet, if somebody waits for it.
+    fn write_if_wanted(&mut self) -> Result<(), ViewError> {
+        let written = *self.state.written.borrow();
+        if self.state.wanted.is_beyond(written) { self.write().map(drop) } else { Ok(()) }
+    }
+
+    /// Writes what is not in the view yet. Whether the disk had room for it.
+    fn write(&mut self) -> Result<bool, ViewError> {
+        let sets_timers = self.projection.sets_timers();
+        let mut written = self.projection.write();
         if written.as_ref().is_err_and(ViewError::is_full) {
             self.state.log.space().ran_out();
             if self.state.log.space().drop_ballast() {
-                written = self.projection.write(folded);
+                written = self.projection.write();
             }
         }
         match written {
-            Err(error) if error.is_full() => return Ok(false),
+            Err(error) if error.is_full() => {
+                if !self.state.waiting.is_for_room() {
+                    tracing::error!("the disk has no room for the inbox view: what comes next has to wait");
+                }
+                self.state.waiting = Waiting::ForRoom(Instant::now() + UNWRITTEN_EVERY);
+                return Ok(false);
+            }
             written => written?,
         }
-        if folded.changes_timers() {
+        if sets_timers {
             self.state.due.send_replace(self.projection.next_due()?);
         }
+        self.state.waiting = Waiting::Nothing;
         self.state.written.send_replace(self.projection.fold().position());
         Ok(true)
-    }
-
-    fn write_late(&mut self) -> Result<(), ViewError> {
-        if let Some(folded) = self.state.unwritten.take()
-            && !self.write(&folded)?
-        {
-            self.state.unwritten = Some(folded);
-        }
-        Ok(())
     }
 
     fn tell_stale_counts(&mut self) {

@@ -265,7 +265,12 @@ impl Engine {
 
     /// Waits until everything up to a position is in the view.
     pub(crate) async fn reach_view(&self, position: Position) -> Result<(), Error> {
-        wait_for(self.projector().written.clone(), position).await
+        let written = self.projector().written.clone();
+        if *written.borrow() >= position {
+            return Ok(());
+        }
+        self.projector().want_written(position);
+        wait_for(written, position).await
     }
 }
 

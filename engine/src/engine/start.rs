@@ -285,6 +285,7 @@ async fn follow(
     let (projector, projecting) = Projector::start(data, log.clone(), kept, closing).await?;
     let (mut projecting, head): (Projecting, _) = (Box::pin(projecting), log.head());
     let mut written = projector.written.clone();
+    projector.want_written(head);
     let caught_up = tokio::select! {
         biased;
         caught_up = written.wait_for(|position| *position >= head) => caught_up.is_ok(),

@@ -146,13 +146,13 @@ pub(crate) async fn build(
         if view::checkpoint(connection).is_none() {
             view::create_tables(connection, &epochs.cursor(Position(0)))?;
         }
-        let projection = Projection::load(connection, epochs, SharedFold::default())?;
+        let mut projection = Projection::load(connection, epochs, SharedFold::default())?;
         let _ = start.send(projection.fold().position());
         for batch in decoded {
             let begun = Instant::now();
             let events: Events = batch?;
-            let folded = projection.apply(&events)?;
-            projection.write(&folded)?;
+            projection.apply(&events)?;
+            projection.write()?;
             progress(projection.fold().position());
             if let Pace::Beside(cancelled) = &pace {
                 if cancelled.is_cancelled() {

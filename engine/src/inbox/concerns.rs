@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::fold::{Effect, Superseded};
+use super::ranks::rank;
 use super::view::{json, notification_id, text};
 use crate::event::{Event, Fact};
 use crate::names::{Channel, Tenant, UserId, UserKey};
@@ -84,6 +85,19 @@ pub(crate) struct Noted {
     woken: HashSet<Position>,
 }
 
+/// Whether an effect is noted: not what its entries say already.
+pub(super) fn is_noted(effect: &Effect) -> bool {
+    match effect {
+        Effect::Addressed(event, superseded) => !superseded.is_empty() || !is_in_entries(event),
+        _ => true,
+    }
+}
+
+/// Whether the entries of an event say whom it concerns.
+fn is_in_entries(event: &Event) -> bool {
+    event.addressed().is_none_or(|addressed| addressed.position == event.position && addressed.inbox)
+}
+
 /// Notes whom the effects of a batch concern.
 pub(super) fn write(connection: &Connection, effects: &[Effect]) -> rusqlite::Result<()> {
     for effect in effects {
@@ -117,11 +131,7 @@ pub(super) fn insert_woken(connection: &Connection, position: Position) -> rusql
 }
 
 fn insert_addressed(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
-    let Some(addressed) = event.addressed() else { return Ok(()) };
-    let is_publication = addressed.position == event.position;
-    if is_publication && addressed.inbox {
-        return Ok(()); // its entries say whom it concerns
-    }
+    let Some(addressed) = event.addressed().filter(|_| !is_in_entries(event)) else { return Ok(()) };
     // What is taken back is never gone for those who have to hear of it.
     let of = (!matches!(event.fact, Fact::Retracted(_))).then_some(addressed.position.sql());
     let users = addressed.audience.users.iter().map(Channel::of_user);
@@ -232,7 +242,8 @@ fn entries(
     found: &mut Vec<Missed>,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(include_str!("sql/entries_after.sql"))?;
-    let mut rows = statement.query(params![stream.sql(), after.sql(), up_to.sql(), most as i64])?;
+    let rank = rank(connection, stream, after)?;
+    let mut rows = statement.query(params![stream.sql(), rank.sql(), up_to.sql(), most as i64])?;
     while let Some(row) = rows.next()? {
         let (position, offset) = (Position::from_sql(row.get(0)?), Offset::from_sql(row.get(1)?));
         let is_gone = may_be_gone(offset) && published_at_is_gone(connection, position)?;

@@ -1,4 +1,5 @@
-//! People from the view's rows into memory, many at once: five statements, however many they are.
+//! People from the view's rows into memory, many at once: four statements, however many they are, and a search for each stream
+//! that somebody joined when it had begun.
 //!
 //! Loads, decides nothing. What follows from a membership alone is derived, not read.
 
@@ -6,6 +7,7 @@ use rusqlite::Row;
 
 use super::fold::streams_of;
 use super::person::{Makers, Membership, OwnStream, Person};
+use super::ranks::rank;
 use super::reading::{Reading, Snooze};
 use super::stream::SharedStreams;
 use super::view::{json, offsets};
@@ -119,32 +121,18 @@ fn derive_readings(
     shared: &SharedStreams,
     people: &mut [Person],
 ) -> rusqlite::Result<()> {
-    let (mut whose, mut wanted) = (Vec::new(), Vec::new());
-    for (index, (key, person)) in keys.iter().zip(people.iter_mut()).enumerate() {
+    for (key, person) in keys.iter().zip(people.iter_mut()) {
         let mut joined = Vec::new();
         for (id, stream) in streams_of(shared, &key.tenant, person) {
             let missing = !person.readings.contains_key(&id);
             let since = person.in_since(stream).filter(|since| missing && stream.first <= *since);
             match since {
                 Some(since) if stream.last <= since => joined.push((id, Reading::joined_at(stream.head))),
-                Some(since) => {
-                    whose.push((index, id));
-                    wanted.push((id.sql(), since.sql()));
-                }
+                Some(since) => joined.push((id, Reading::joined_at(rank(connection, id, since)?))),
                 None => {}
             }
         }
         person.readings.extend(joined);
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut statement = connection.prepare_cached(include_str!("sql/ranks.sql"))?;
-    let mut rows = statement.query([serde_json::json!(wanted).to_string()])?;
-    while let Some(row) = rows.next()? {
-        let rank = Offset::from_sql(row.get::<_, Option<i64>>(1)?.unwrap_or(0));
-        let (index, id) = whose[index(row)?];
-        people[index].readings.insert(id, Reading::joined_at(rank));
     }
     Ok(())
 }

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use super::fold::{Counts, Fold, streams_of};
 use super::person::Person;
+use super::ranks;
 use super::reading::{NONE, Offsets, Reading};
-use super::view;
 use crate::event::EntryRef;
 use crate::limits;
 use crate::names::{Channel, NotificationType, Tag, UserKey};
@@ -298,7 +298,7 @@ impl Inbox {
         // Who was addressed by name meets it in their own stream, whatever channels were addressed besides.
         for stream in [self.person.own.map(|own| own.id), shared].into_iter().flatten() {
             let Some(state) = self.streams.iter().find(|reached| reached.id == stream) else { continue };
-            let Some(offset) = offset_at(connection, stream, position)? else {
+            let Some(offset) = ranks::offset_at(connection, stream, position)? else {
                 continue;
             };
             let reading = self.person.reading(stream);
@@ -343,16 +343,6 @@ fn entry_at(
         .query_row([stream.sql(), offset.sql()], |row| Ok((Position::from_sql(row.get(0)?), row.get(1)?)))
 }
 
-fn offset_at(
-    connection: &Connection,
-    stream: StreamId,
-    position: Position,
-) -> rusqlite::Result<Option<Offset>> {
-    let sql = r#"SELECT "offset" FROM entries WHERE stream = ?1 AND position = ?2"#;
-    let mut statement = connection.prepare_cached(sql)?;
-    statement.query_row([stream.sql(), position.sql()], |row| row.get(0).map(Offset::from_sql)).optional()
-}
-
 /// An entry that may be on the page.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
@@ -389,7 +379,7 @@ impl<'a> Merge<'a> {
             }
             let most = match query.before {
                 Some(before) if before <= stream.last => {
-                    view::rank(connection, stream.id, Position(before.0.saturating_sub(1)))?
+                    ranks::rank(connection, stream.id, Position(before.0.saturating_sub(1)))?
                 }
                 _ => stream.head,
             };

@@ -3,14 +3,14 @@
 //! Used by one thread, which owns the view's connection. Hands out what an event means for those who are connected, but
 //! knows nobody who is.
 
-use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::fold::{Changes, Effect, Fold};
 use super::page::Inbox;
-use super::{load, timers, view};
+use super::person::{OwnStream, Person};
+use super::{concerns, load, timers, view};
 use crate::epochs::Epochs;
 use crate::event::Events;
 use crate::log::TailError;
@@ -127,20 +127,33 @@ pub(crate) struct Projection<'c> {
     epochs: Epochs,
     fold: SharedFold,
     people_kept: usize,
-    /// Whether a batch waits to be written, so that memory alone has what it changed.
-    is_behind: Cell<bool>,
+    unwritten: Unwritten,
 }
 
-/// A batch that was folded and is not written yet.
-pub(crate) struct Folded {
-    pub(crate) effects: Vec<Effect>,
+/// What was folded and is not in the view yet: one batch, for the fold and for the view, however many it came in.
+#[derive(Default)]
+struct Unwritten {
     changes: Changes,
+    /// Those that the view notes.
+    effects: Vec<Effect>,
+    events: usize,
 }
 
-impl Folded {
-    /// Whether a timer may have been set or made void.
-    pub(crate) fn changes_timers(&self) -> bool {
-        !self.changes.timers.is_empty()
+impl Unwritten {
+    /// The own streams of some people, where something in them is not in the view yet.
+    fn own_streams(&self, people: &BTreeSet<UserKey>) -> HashMap<UserKey, OwnStream> {
+        let mut found = HashMap::new();
+        for event in &self.changes.published {
+            let entries = event.addressed().into_iter().flat_map(|addressed| addressed.own_entries());
+            for (user, entry) in entries {
+                let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
+                if people.contains(&key) {
+                    let own = OwnStream { id: entry.stream, head: entry.offset, last: event.position };
+                    found.insert(key, own);
+                }
+            }
+        }
+        found
     }
 }
 
@@ -153,7 +166,8 @@ impl<'c> Projection<'c> {
     ) -> Result<Self, ViewError> {
         let position = view::checkpoint(connection).map_or(Position(0), |checkpoint| checkpoint.position);
         *fold.write() = Fold::loaded(position, view::load_shared_streams(connection)?);
-        Ok(Self { connection, epochs, fold, people_kept: PEOPLE_KEPT, is_behind: Cell::new(false) })
+        let unwritten = Unwritten::default();
+        Ok(Self { connection, epochs, fold, people_kept: PEOPLE_KEPT, unwritten })
     }
 
     /// Keeps fewer people in memory, so that tests meet those who were forgotten.
@@ -170,25 +184,47 @@ impl<'c> Projection<'c> {
         self.fold.read()
     }
 
-    /// Folds the next events. What they change is written by [`write`](Self::write), before the next batch is folded.
-    pub(crate) fn apply(&self, events: &Events) -> Result<Folded, ViewError> {
+    /// Folds the next events, and says what they meant. What they change is written by [`write`](Self::write), together with what
+    /// was folded before and is not written yet.
+    pub(crate) fn apply(&mut self, events: &Events) -> Result<Vec<Effect>, ViewError> {
         self.bring(events.iter().flat_map(|event| Fold::concerned(event)))?;
-        let mut folded = Folded { effects: Vec::with_capacity(events.len()), changes: Changes::default() };
+        let mut effects = Vec::with_capacity(events.len());
         let mut fold = self.fold.write();
         for event in events {
-            fold.apply(event, &mut folded.changes, &mut folded.effects, self.connection)?;
+            fold.apply(event, &mut self.unwritten.changes, &mut effects, self.connection)?;
         }
-        Ok(folded)
+        self.unwritten.events += events.len();
+        self.unwritten.effects.extend(effects.iter().filter(|effect| concerns::is_noted(effect)).cloned());
+        Ok(effects)
     }
 
-    /// Writes a batch, with its checkpoint, in one transaction.
-    pub(crate) fn write(&self, folded: &Folded) -> Result<(), ViewError> {
-        self.is_behind.set(true);
-        let reached = self.epochs.cursor(self.fold.read().position());
-        view::write(self.connection, &self.fold.read(), &reached, &folded.changes, &folded.effects)?;
-        self.is_behind.set(false);
+    /// Writes all that is not in the view yet, with its checkpoint, in one transaction.
+    pub(crate) fn write(&mut self) -> Result<(), ViewError> {
+        if self.unwritten.events > 0 {
+            let fold = self.fold.read();
+            let reached = self.epochs.cursor(fold.position());
+            view::write(self.connection, &fold, &reached, &self.unwritten.changes, &self.unwritten.effects)?;
+            drop(fold);
+            self.unwritten = Unwritten::default();
+        }
         self.forget();
         Ok(())
+    }
+
+    /// How many events are folded and not in the view yet.
+    pub(crate) fn events_unwritten(&self) -> usize {
+        self.unwritten.events
+    }
+
+    /// Whether others wait for what is not in the view yet: the next timer is found there, and who was heard of is loaded from
+    /// there.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.sets_timers() || !self.unwritten.changes.heard.is_empty()
+    }
+
+    /// Whether a timer was set or made void that the view does not know of yet.
+    pub(crate) fn sets_timers(&self) -> bool {
+        !self.unwritten.changes.timers.is_empty()
     }
 
     /// When the next timer is due, in milliseconds since 1970.
@@ -198,7 +234,7 @@ impl<'c> Projection<'c> {
 
     /// Forgets people who are not used, if the view has all that they have.
     fn forget(&self) {
-        if !self.is_behind.get() {
+        if self.unwritten.events == 0 {
             self.fold.write().forget(self.people_kept);
         }
     }
@@ -207,6 +243,11 @@ impl<'c> Projection<'c> {
     pub(crate) fn bring(&self, keys: impl Iterator<Item = UserKey>) -> Result<(), ViewError> {
         let fold = self.fold.read();
         let missing: BTreeSet<UserKey> = keys.filter(|key| !fold.has(key)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // All that somebody who is not in memory can have unwritten, once those who were heard of are.
+        let mut own_streams = self.unwritten.own_streams(&missing);
         let missing: Vec<UserKey> = missing.into_iter().collect();
         let mut loaded = Vec::with_capacity(missing.len());
         for some in missing.chunks(PEOPLE_AT_ONCE) {
@@ -214,7 +255,10 @@ impl<'c> Projection<'c> {
         }
         drop(fold);
         let mut fold = self.fold.write();
-        missing.into_iter().zip(loaded).for_each(|(key, person)| fold.keep(key, person));
+        for (key, person) in missing.into_iter().zip(loaded) {
+            let own = own_streams.remove(&key).or(person.own);
+            fold.keep(key, Person { own, ..person });
+        }
         Ok(())
     }
 

@@ -74,8 +74,8 @@ impl Replay {
                 }
                 let later = state.ahead.partition_point(|event| event.position <= position);
                 let batch = state.ahead.drain(..later).collect();
-                let folded = state.projection.apply(&batch)?;
-                state.projection.write(&folded)?;
+                state.projection.apply(&batch)?;
+                state.projection.write()?;
             }
             Ok(())
         })

@@ -2,12 +2,12 @@
 //!
 //! Loads and stores, decides nothing. Everything a batch changed is written in one transaction with its checkpoint.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::fold::{Changes, Effect, FOLD, Fold, Newest, Written};
+use super::ranks::rank;
 use super::reading::{Offsets, Reading};
 use super::stream::SharedStream;
 use super::{concerns, timers};
@@ -18,7 +18,7 @@ use crate::position::{Cursor, Epoch, Offset, Position, StreamId};
 use crate::sqlite::{Connection, commit};
 
 /// Of the tables. A view of other tables, or of what another fold made of events, is rebuilt.
-const TABLES: i64 = 4;
+const TABLES: i64 = 5;
 const VERSION: i64 = TABLES << 16 | FOLD as i64;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
@@ -119,17 +119,6 @@ impl Written for Connection {
     }
 }
 
-/// How many of a stream's notifications there were up to and including a position.
-pub(super) fn rank(
-    connection: &Connection,
-    stream: StreamId,
-    position: Position,
-) -> rusqlite::Result<Offset> {
-    let mut statement = connection.prepare_cached(include_str!("sql/rank.sql"))?;
-    let offset = statement.query_row([stream.sql(), position.sql()], |row| row.get(0)).optional()?;
-    Ok(Offset::from_sql(offset.unwrap_or(0)))
-}
-
 /// Writes what a batch changed, up to and including the fold's position, which is `reached`.
 pub(super) fn write(
     connection: &Connection,
@@ -178,14 +167,16 @@ pub(super) fn write(
 
 /// Notes how far the view has come.
 pub(super) fn set_checkpoint(connection: &Connection, reached: &Cursor) -> rusqlite::Result<()> {
-    let mut checkpoint = connection.prepare_cached("UPDATE checkpoint SET epoch = ?1, position = ?2")?;
+    let mut checkpoint =
+        connection.prepare_cached("UPDATE checkpoint SET epoch = ?1, position = ?2 WHERE id = 1")?;
     checkpoint.execute(params![reached.epoch.as_str(), reached.position.sql()]).map(drop)
 }
 
-/// A statement each for all of them, the entries in the order of their key, and each stream's head once.
+/// A statement each for all of them, the entries in the order of their key.
 fn write_notifications(connection: &Connection, published: &[Arc<Event>]) -> rusqlite::Result<()> {
-    let (mut entries, mut own_streams) = (Vec::with_capacity(published.len()), BTreeMap::new());
+    let mut entries = Vec::with_capacity(published.len());
     let mut insert = connection.prepare_cached(include_str!("sql/insert_notification.sql"))?;
+    let mut begin_stream = connection.prepare_cached(include_str!("sql/insert_own_stream.sql"))?;
     for event in published {
         let (Some(published), Some(addressed)) = (event.published(), event.addressed()) else { continue };
         let (notification, position) = (&published.notification, event.position.sql());
@@ -195,24 +186,14 @@ fn write_notifications(connection: &Connection, published: &[Arc<Event>]) -> rus
         insert.execute(params![position, tenant, id, tags, shared, document_of(event)])?;
         let kind = notification.kind.as_str();
         entries.extend(event.entries.iter().map(|entry| (entry.stream, entry.offset, position, kind)));
-        for (user, entry) in addressed.own_entries() {
-            let first = own_streams.get(&entry.stream).map_or(position, |(_, _, _, first, _)| *first);
-            let stream = (tenant, user.as_str(), entry.offset, first, position);
-            own_streams.insert(entry.stream, stream);
+        for (user, entry) in addressed.own_entries().filter(|(_, entry)| entry.offset == Offset(1)) {
+            begin_stream.execute(params![entry.stream.sql(), tenant, user.as_str(), position])?;
         }
     }
     entries.sort_unstable();
     let mut insert = connection.prepare_cached(include_str!("sql/insert_entry.sql"))?;
     for (stream, offset, position, kind) in entries {
         insert.execute(params![stream.sql(), offset.sql(), position, kind])?;
-    }
-    // Most are there: an upsert would look for the person by name first.
-    let mut advance = connection.prepare_cached(include_str!("sql/advance_own_stream.sql"))?;
-    let mut insert = connection.prepare_cached(include_str!("sql/insert_own_stream.sql"))?;
-    for (stream, (tenant, user, head, first, last)) in own_streams {
-        if advance.execute([stream.sql(), head.sql(), last])? == 0 {
-            insert.execute(params![stream.sql(), tenant, user, head.sql(), first, last])?;
-        }
     }
     Ok(())
 }

@@ -108,8 +108,7 @@ impl<F: FnMut(Position, u32, Vec<u8>) -> bool> Export<'_, F> {
     }
 
     fn streams(&mut self) -> Done {
-        let sql = "SELECT id, tenant, owner, channels, head, first, last, retracted FROM streams ORDER BY id";
-        self.each(sql, |row| {
+        self.each(include_str!("../sql/all_streams.sql"), |row| {
             Ok(Record::Stream(Stream {
                 id: StreamId::from_sql(row.get(0)?),
                 tenant: row.get(1)?,

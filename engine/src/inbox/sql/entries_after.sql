@@ -1,5 +1,5 @@
 SELECT position, "offset"
 FROM entries
-WHERE stream = ?1 AND position > ?2 AND position <= ?3
-ORDER BY position
+WHERE stream = ?1 AND "offset" > ?2 AND position <= ?3
+ORDER BY "offset"
 LIMIT ?4

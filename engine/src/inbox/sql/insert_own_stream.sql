@@ -1,2 +1,1 @@
-INSERT INTO streams (id, tenant, owner, head, first, last)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+INSERT INTO streams (id, tenant, owner, first) VALUES (?1, ?2, ?3, ?4)

@@ -12,14 +12,15 @@ CREATE TABLE streams (
     tenant   TEXT    NOT NULL,
     owner    TEXT,                -- of a user's own stream
     channels TEXT,                -- of a stream of channels: JSON array
-    head     INTEGER NOT NULL,
+    head     INTEGER,             -- of a stream of channels; of a user's own, the last entry says it
     first    INTEGER NOT NULL,    -- positions of its first and last notification
-    last     INTEGER NOT NULL,
+    last     INTEGER,             -- as the head
     retracted BLOB                -- offsets taken back from everybody: a portable 64-bit Roaring bitmap
 ) STRICT;
 
 CREATE UNIQUE INDEX own_streams ON streams (tenant, owner) WHERE owner IS NOT NULL;
 
+-- Positions grow with the offsets.
 CREATE TABLE entries (
     stream   INTEGER NOT NULL,
     "offset" INTEGER NOT NULL,
@@ -27,8 +28,6 @@ CREATE TABLE entries (
     type     TEXT    NOT NULL,
     PRIMARY KEY (stream, "offset")
 ) STRICT, WITHOUT ROWID;
-
-CREATE UNIQUE INDEX entries_by_position ON entries (stream, position);
 
 CREATE TABLE notifications (
     position  INTEGER PRIMARY KEY,

@@ -1,0 +1,1 @@
+SELECT position FROM entries WHERE stream = ?1 AND "offset" = ?2
