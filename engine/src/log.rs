@@ -34,6 +34,8 @@ pub use tail::{Tail, TailError};
 const QUEUED_COMMANDS: usize = 8_192;
 /// With this many commands a commit takes no more: beyond that, sharing saves nothing and only makes the first wait.
 const COMMANDS_PER_COMMIT: usize = 1_024;
+/// How often others may go first before a commit.
+const YIELDS_PER_COMMIT: usize = 16;
 /// Bytes of events that may wait: a few batches of the largest size.
 const QUEUED_BYTES: usize = 64 << 20;
 /// With this many bytes a commit takes no more.
@@ -408,7 +410,7 @@ async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>,
             alarm.disarm();
             return;
         };
-        let group = admit(&shared, gather(first, &mut queue));
+        let group = admit(&shared, gather(first, &mut queue).await);
         if group.is_empty() {
             continue;
         }
@@ -419,15 +421,23 @@ async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>,
     }
 }
 
-/// Takes what is queued, within the bounds of a commit.
-fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
+/// Takes what is queued, within the bounds of a commit. Who is about to append something may do so first, for as long as there is
+/// always somebody who does: a commit costs as much for one as for many, and nobody waits for longer than the others work.
+async fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
     let (mut commands, mut bytes) = (first.items.len(), first.bytes());
     let mut group = vec![first];
-    while commands < COMMANDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
-        let Ok(next) = queue.try_recv() else { break };
-        commands += next.items.len();
-        bytes += next.bytes();
-        group.push(next);
+    for _ in 0..YIELDS_PER_COMMIT {
+        tokio::task::yield_now().await;
+        let before = group.len();
+        while commands < COMMANDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
+            let Ok(next) = queue.try_recv() else { break };
+            commands += next.items.len();
+            bytes += next.bytes();
+            group.push(next);
+        }
+        if group.len() == before {
+            break;
+        }
     }
     group
 }
