@@ -283,7 +283,7 @@ impl<'c> State<'c> {
             let mut add = self.connection.prepare_cached(include_str!("sql/add_total_block.sql"))?;
             add.execute([lane, (number / BLOCK) as i64, sent, delivered, read])?;
         }
-        let sql = "UPDATE checkpoint SET position = ?1, epoch = ?2, floor = ?3, pruned_day = ?4";
+        let sql = "UPDATE checkpoint SET position = ?1, epoch = ?2, floor = ?3, pruned_day = ?4 WHERE id = 1";
         let (reached, floor) = (self.epochs.cursor(self.position), self.floor.sql());
         let reached = (reached.position.sql(), reached.epoch);
         let arguments = params![reached.0, reached.1.as_str(), floor, self.pruned_day];

@@ -326,7 +326,7 @@ impl Transport for Http {
             asyncapi: Arc::new(asyncapi::Document::of(&mounted)),
             tokens,
             limits: Limits::new(settings.clone()),
-            origins: origins.clone(),
+            origins,
             settings: settings.clone(),
             requests: Requests::default(),
             leaving,
@@ -334,9 +334,8 @@ impl Transport for Http {
             connections: connections.clone(),
             discards: Discards::new(connections.clone(), shutdown.clone()),
         }));
-        let router = router(api, &context).layer(middleware::from_fn_with_state(origins, origin::told));
         let observed = middleware::from_fn_with_state(context.clone(), request::observed);
-        drop(routes.send_replace(router.layer(observed)));
+        drop(routes.send_replace(router(api, &context).layer(observed)));
         let following = context.tokens.clone().follow_keys(shutdown.clone());
         async move {
             if let Some(listener) = metrics_listener {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
@@ -71,7 +71,7 @@ impl Origins {
 }
 
 /// Tells browsers which pages may see an answer, as the settings are now.
-pub(crate) async fn told(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
+pub(crate) async fn told(origins: &Origins, request: Request, next: Next) -> Response {
     match &origins.now().layer {
         None => next.run(request).await,
         Some(layer) => layer.layer(next).oneshot(request).await.unwrap_or_else(|never| match never {}),

@@ -1,5 +1,6 @@
-//! What is true of every request: it has an id, which its answer carries and what it publishes keeps; it is counted; and a line
-//! of the log says how it went. Neither a query nor a path is logged, since both may hold a token: the route is.
+//! What is true of every request: it has an id, which its answer carries and what it publishes keeps; it is counted; a line of the
+//! log says how it went; and browsers are told which pages may see the answer. Neither a query nor a path is logged, since both may
+//! hold a token: the route is.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use tidings_engine::request::{self, RequestId};
-use tracing::Instrument;
 
 use crate::Context;
+use crate::origin::told;
 
 /// The id of a request, on the request if its sender has one, and on every answer.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,19 +27,16 @@ pub(crate) async fn observed(State(context): State<Context>, request: Request, n
     let id = id_of(request.headers());
     let method = context.requests.known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::error_span!("request", %id);
     let request = request.map(|body| context.discards.of(body, context.limits.body_patience()));
-    let served = request::within(id.clone(), next.run(request)).instrument(span.clone());
-    let mut response = served.await;
+    let mut response = request::within(id.clone(), told(&context.origins, request, next)).await;
     let (took, status, route) =
         (begun.elapsed(), response.status(), route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str));
     context.requests.served(method, route, status, took);
     let ms = took.as_secs_f64() * 1e3;
-    let _in_span = span.enter();
     if status.is_server_error() || took > SLOW {
-        tracing::info!(method, route, status = status.as_u16(), ms, "request");
+        tracing::info!(request = %id, method, route, status = status.as_u16(), ms, "request");
     } else {
-        tracing::debug!(method, route, status = status.as_u16(), ms, "request");
+        tracing::debug!(request = %id, method, route, status = status.as_u16(), ms, "request");
     }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -17,7 +17,6 @@ use tidings_http::Context;
 use tidings_http::limits::Limits;
 use tidings_http::problem::Problem;
 use tidings_http::token::{Tokens, Verified};
-use tracing::Instrument;
 
 use crate::commands::{
     self, By, ID_BYTES, NewToken, Nothing, OfChannel, OfSomeChannel, Publish, Renewed, SeenUpTo, SomeCounts,
@@ -125,9 +124,7 @@ pub(crate) fn begin(
         let text = said(&id, in_order(&engine, outcome).await);
         Answered { text, shown }
     };
-    let request_id = RequestId::new();
-    let span = tracing::error_span!("request", id = %request_id);
-    Begun::Running(request::within(request_id, run).instrument(span).boxed())
+    Begun::Running(request::within(RequestId::new(), run).boxed())
 }
 
 fn said(id: &Value, outcome: Outcome) -> String {

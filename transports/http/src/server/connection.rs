@@ -27,6 +27,8 @@ use crate::tls::HTTP2;
 /// that has gone does the system say that a byte was taken: a slow client would be given up for one that has stopped.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 16 << 10;
+/// Headers that hyper takes by itself, and finds without asking for memory.
+const HEADERS: usize = 100;
 /// How long it may take to tell somebody that they cannot come in.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -101,15 +103,18 @@ impl Conditions {
     {
         let limits = self.limits();
         let header_bytes = limits.header_bytes.get() as usize;
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
             .keep_alive(keep_alive)
             .header_read_timeout(seconds(limits.header_seconds))
             .max_header_size(header_bytes)
-            .max_buf_size(header_bytes) // nothing else bounds headers that have not come to their end
-            .max_headers(limits.headers.get() as usize)
-            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes))
-            .with_upgrades();
+            .max_buf_size(header_bytes); // nothing else bounds headers that have not come to their end
+        let headers = limits.headers.get() as usize;
+        if headers != HEADERS {
+            http.max_headers(headers);
+        }
+        let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes));
+        let connection = connection.with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
             served = &mut connection => served,
