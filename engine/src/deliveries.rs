@@ -17,6 +17,7 @@ mod query;
 mod reading;
 mod report;
 mod retraction;
+mod snoozes;
 mod track;
 mod view;
 

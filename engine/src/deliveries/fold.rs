@@ -81,9 +81,11 @@ impl<'c> State<'c> {
             Fact::Clicked(clicked) => self.click(event, clicked)?,
             Fact::Progress(progress) => self.progress(event, progress)?,
             Fact::Retracted(retracted) => self.retract(event, retracted)?,
-            // What a notification says, what waits to go out and what people put off is not looked at here.
-            Fact::Updated(_) | Fact::Scheduled(_) | Fact::ScheduleCancelled(_) => {}
-            Fact::Snoozed(_) | Fact::Woken(_) | Fact::Seen(_) | Fact::Marked(..) => {}
+            Fact::Snoozed(snoozed) => self.snooze(event, snoozed)?,
+            Fact::Woken(woken) => self.wake(event, woken)?,
+            Fact::Marked(mark, marked) => self.mark(event, *mark, marked)?,
+            // What a notification says and what waits to go out is not looked at here.
+            Fact::Updated(_) | Fact::Scheduled(_) | Fact::ScheduleCancelled(_) | Fact::Seen(_) => {}
             Fact::Started(_) | Fact::Unknown(_) => {}
         }
         self.position = event.position;
