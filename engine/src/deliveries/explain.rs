@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::person::history;
-use super::query::{DeliveriesQuery, DropReason, PersonDelivery, Rule};
+use super::status::{DeliveriesQuery, DropReason, PersonDelivery, Rule};
 use crate::access::Identity;
 use crate::audience::Audience;
 use crate::engine::Engine;

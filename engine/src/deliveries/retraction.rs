@@ -6,7 +6,8 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fold::State;
 use super::intervals::Interval;
-use super::query::{DropReason, Question};
+use super::query::Question;
+use super::status::DropReason;
 use crate::event::{Event, RetractReason, Retracted};
 use crate::names::Tenant;
 use crate::position::Position;
