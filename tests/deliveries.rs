@@ -30,11 +30,31 @@ const NAMES: [&str; 2] = ["phone", "laptop"];
 #[derive(Clone, Debug)]
 enum Act {
     Do(Step),
-    Connect { user: usize, name: Option<usize>, resume: bool },
-    Receive { which: Index },
-    Acknowledge { which: Index, back: u64 },
-    Close { which: Index },
-    Click { user: usize, which: Index },
+    Connect {
+        user: usize,
+        name: Option<usize>,
+        resume: bool,
+    },
+    Receive {
+        which: Index,
+    },
+    Acknowledge {
+        which: Index,
+        back: u64,
+    },
+    Close {
+        which: Index,
+    },
+    Click {
+        user: usize,
+        which: Index,
+    },
+    /// Something that was put off comes back, and a device that has seen it, or not yet, reads all that it has seen.
+    Wake {
+        user: usize,
+        which: Index,
+        back: u64,
+    },
     Record,
 }
 
@@ -42,8 +62,11 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     // Few devices, so that they come back often.
     let connect = (0..2usize, prop::option::weighted(0.7, 0..NAMES.len()), any::<bool>())
         .prop_map(|(user, name, resume)| Act::Connect { user, name, resume });
+    let wake =
+        (0..USERS, any::<Index>(), 0..4u64).prop_map(|(user, which, back)| Act::Wake { user, which, back });
     let act = prop_oneof![
         12 => steps::step().prop_map(Act::Do),
+        2 => wake,
         5 => connect,
         8 => any::<Index>().prop_map(|which| Act::Receive { which }),
         5 => (any::<Index>(), 0..4u64).prop_map(|(which, back)| Act::Acknowledge { which, back }),
@@ -147,6 +170,7 @@ impl Play {
                 }
             }
             Act::Click { user, which } => self.click(*user, which).await,
+            Act::Wake { user, which, back } => self.wake(*user, which, *back).await,
             Act::Record => self.engine.record_progress().await.unwrap(),
         }
     }
@@ -163,6 +187,19 @@ impl Play {
         person.read(&[id]);
         self.truth.clicked.insert((user(number), id));
         self.truth.read.insert((user(number), id));
+    }
+
+    async fn wake(&mut self, number: usize, which: &Index, back: u64) {
+        let which = vec![*which];
+        self.step(&Step::Snooze { user: number, which: which.clone() }).await;
+        self.step(&Step::Wake { user: number, which }).await;
+        let up_to = Position(self.engine.log().head().0.saturating_sub(back));
+        let identity = Identity::person(Tenant::default(), user(number));
+        self.engine.read_all(&identity, &UpTo::Position(up_to)).await.unwrap();
+        if let Some(person) = self.model.person_mut(&user(number)) {
+            person.read_all(up_to.0);
+        }
+        self.truth.read.extend(self.model.all_read());
     }
 
     fn chosen(&self, which: &Index) -> Option<usize> {
@@ -438,6 +475,49 @@ async fn a_crash_forgets_a_second_of_progress_and_a_damaged_view_is_built_anew()
         delivered.is_sorted_by(|one, other| one >= other),
         "what is forgotten is the last: {delivered:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_woke_after_what_a_read_all_had_seen_is_read_by_a_later_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::start(options(directory.path(), None)).await.unwrap();
+    let (service, ada) = (Identity::service(Tenant::default()), Identity::person(Tenant::default(), user(0)));
+    engine.admit(&ada).await.unwrap();
+    let mut ids = Vec::new();
+    for audience in [json!({ "users": [user(0)] }), json!({ "channels": ["everyone"] })] {
+        let draft = json!({ "type": "note", "audience": audience });
+        let draft: tidings_engine::Draft = serde_json::from_value(draft).unwrap();
+        ids.push(engine.publish(&service, draft.into()).await.unwrap().id);
+    }
+    let until = Timestamp::now() + SignedDuration::from_hours(1);
+    let had_seen = engine.snooze(&ada, &ids, until).await.unwrap().position;
+    let woken = engine.wake(&ada, &ids).await.unwrap().position;
+    engine.shutdown().await;
+    drop(engine);
+    // A view as it was before this was looked at is built anew.
+    let view = rusqlite::Connection::open(directory.path().join("deliveries.db")).unwrap();
+    view.execute_batch("DROP TABLE snoozes; UPDATE checkpoint SET version = 1").unwrap();
+    drop(view);
+    let engine = Engine::start(options(directory.path(), None)).await.unwrap();
+    // Each woke at a place of its own: the last but one, and the last.
+    for (up_to, unread) in [(had_seen, 2), (Position(woken.0 - 1), 1), (woken, 0)] {
+        engine.read_all(&ada, &UpTo::Position(up_to)).await.unwrap();
+        assert_eq!(
+            engine.counts(&ada, Position(0)).await.unwrap().unread,
+            unread,
+            "in the inbox, up to {up_to}"
+        );
+        let mut read = 0;
+        for id in &ids {
+            let said = ask(&engine, *id).await;
+            assert_eq!(said.totals.read, u64::from(said.people[0].read_at.is_some()), "up to {up_to}");
+            read += said.totals.read;
+        }
+        assert_eq!(read, 2 - unread, "of its deliveries, up to {up_to}");
+        let counted: u64 = stats(&engine).await.iter().map(|row| row.read).sum();
+        assert_eq!(counted, read, "in the stats, up to {up_to}");
+    }
+    engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

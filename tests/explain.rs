@@ -59,7 +59,7 @@ async fn each_reason_to_get_something_or_not_is_said() {
             "ada was addressed as a member of topic:a, which they had been since",
             "The device phone was sent it over ws by",
             "and acknowledged it by",
-            "marked it unread since",
+            "It is unread again since, marked so or back after it was put off.",
             "They followed its action at",
             "It is in their archive.",
         ],
@@ -136,6 +136,20 @@ async fn what_was_taken_back_before_it_was_sent_is_said_to_be() {
     assert_eq!(status(1), (&json!("dropped"), &json!("retracted")), "{deliveries}");
     assert_eq!(deliveries["totals"]["dropped"], 1);
     assert_says(&said(&world, &receipt, "bob").await, &["It was taken back from everybody at"]);
+}
+
+#[tokio::test]
+async fn what_was_put_off_is_said_to_be_and_a_read_all_of_before_does_not_read_what_came_back() {
+    let world = World::start().await;
+    let mut ada = phone(&world, "ada").await;
+    let receipt = world.publish(json!({ "type": "note", "audience": { "users": ["ada"] } })).await;
+    let notification = ada.expect("notification").await;
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    ada.ask(json!({ "type": "snooze", "notifications": [id(&receipt)], "until": until.to_string() })).await;
+    assert_says(&said(&world, &receipt, "ada").await, &["They have not read it.", "They put it off until"]);
+    ada.ask(json!({ "type": "wake", "notifications": [id(&receipt)] })).await;
+    ada.ask(json!({ "type": "read-all", "upTo": notification["cursor"] })).await;
+    assert_says(&said(&world, &receipt, "ada").await, &["They have not read it.", "It is in their inbox."]);
 }
 
 #[tokio::test]

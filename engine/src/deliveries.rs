@@ -6,6 +6,7 @@
 mod connections;
 mod explain;
 mod fold;
+mod found;
 mod held;
 mod intervals;
 mod kinds;
@@ -17,16 +18,19 @@ mod query;
 mod reading;
 mod report;
 mod retraction;
+mod snoozes;
+mod status;
+mod times;
 mod track;
 mod view;
 
 pub use explain::{Explanation, InInbox, Span};
 pub(crate) use fold::State;
 pub(crate) use meters::{Meter, Meters, OTHER};
-pub use query::{
+pub(crate) use report::Reports;
+pub use status::{
     Deliveries, DeliveriesQuery, DeviceDelivery, DropReason, PersonDelivery, Rule, Status, Totals,
 };
-pub(crate) use report::Reports;
 pub(crate) use track::{Beginning, Noted, Track};
 pub use view::DeliveriesError;
 pub(crate) use view::{

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::person::history;
-use super::query::{DeliveriesQuery, DropReason, PersonDelivery, Rule};
+use super::status::{DeliveriesQuery, DropReason, PersonDelivery, Rule};
 use crate::access::Identity;
 use crate::audience::Audience;
 use crate::engine::Engine;
@@ -49,6 +49,9 @@ pub struct InInbox {
     pub archived: bool,
     /// Whether it is pinned.
     pub pinned: bool,
+    /// Until when it is put off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<Timestamp>,
 }
 
 /// Why somebody did or did not get a notification.
@@ -98,6 +101,7 @@ impl Engine {
             seen: found.item.seen,
             archived: found.item.archived,
             pinned: found.item.pinned,
+            snoozed_until: found.item.snoozed_until,
         });
         let is_recorded = self.reports().is_some();
         let facts =
@@ -263,7 +267,9 @@ impl Facts<'_> {
         }
         match (self.delivery.read_at, self.inbox) {
             (Some(at), Some(InInbox { read: false, .. })) => {
-                sentences.push(format!("They read it at {at} and marked it unread since."));
+                sentences.push(format!(
+                    "They read it at {at}. It is unread again since, marked so or back after it was put off."
+                ));
             }
             (Some(at), _) => sentences.push(format!("They read it at {at}.")),
             (None, _) => sentences.push("They have not read it.".to_owned()),
@@ -273,6 +279,9 @@ impl Facts<'_> {
         }
         match self.inbox {
             Some(InInbox { archived: true, .. }) => sentences.push("It is in their archive.".to_owned()),
+            Some(InInbox { snoozed_until: Some(until), .. }) => {
+                sentences.push(format!("They put it off until {until}."));
+            }
             Some(InInbox { pinned: true, .. }) => sentences.push("It is in their inbox, pinned.".to_owned()),
             Some(_) => sentences.push("It is in their inbox.".to_owned()),
             None if self.delivery.retracted_at.is_some() => {}

@@ -81,9 +81,11 @@ impl<'c> State<'c> {
             Fact::Clicked(clicked) => self.click(event, clicked)?,
             Fact::Progress(progress) => self.progress(event, progress)?,
             Fact::Retracted(retracted) => self.retract(event, retracted)?,
-            // What a notification says, what waits to go out and what people put off is not looked at here.
-            Fact::Updated(_) | Fact::Scheduled(_) | Fact::ScheduleCancelled(_) => {}
-            Fact::Snoozed(_) | Fact::Woken(_) | Fact::Seen(_) | Fact::Marked(..) => {}
+            Fact::Snoozed(snoozed) => self.snooze(event, snoozed)?,
+            Fact::Woken(woken) => self.wake(event, woken)?,
+            Fact::Marked(mark, marked) => self.mark(event, *mark, marked)?,
+            // What a notification says and what waits to go out is not looked at here.
+            Fact::Updated(_) | Fact::Scheduled(_) | Fact::ScheduleCancelled(_) | Fact::Seen(_) => {}
             Fact::Started(_) | Fact::Unknown(_) => {}
         }
         self.position = event.position;
@@ -259,6 +261,15 @@ impl<'c> State<'c> {
         })
     }
 
+    /// Adds to a row of totals. None stays that says nothing: which there were would depend on when they were written.
+    fn add_total(&self, add: &str, forget: &str, row: [i64; 5]) -> rusqlite::Result<()> {
+        let says_nothing: bool = self.connection.prepare_cached(add)?.query_row(row, |row| row.get(0))?;
+        if says_nothing {
+            self.connection.prepare_cached(forget)?.execute([row[0], row[1]])?;
+        }
+        Ok(())
+    }
+
     /// Writes what is in memory only, with the checkpoint.
     pub(super) fn write(&mut self) -> rusqlite::Result<()> {
         self.write_lines()?;
@@ -278,10 +289,12 @@ impl<'c> State<'c> {
             if [sent, delivered, read] == [0; 3] {
                 continue;
             }
-            let mut add = self.connection.prepare_cached(include_str!("sql/add_total.sql"))?;
-            add.execute([lane, number as i64, sent, delivered, read])?;
-            let mut add = self.connection.prepare_cached(include_str!("sql/add_total_block.sql"))?;
-            add.execute([lane, (number / BLOCK) as i64, sent, delivered, read])?;
+            let (number, block) = (number as i64, (number / BLOCK) as i64);
+            let (add, forget) = (include_str!("sql/add_total.sql"), include_str!("sql/forget_total.sql"));
+            self.add_total(add, forget, [lane, number, sent, delivered, read])?;
+            let add = include_str!("sql/add_total_block.sql");
+            let forget = include_str!("sql/forget_total_block.sql");
+            self.add_total(add, forget, [lane, block, sent, delivered, read])?;
         }
         let sql = "UPDATE checkpoint SET position = ?1, epoch = ?2, floor = ?3, pruned_day = ?4 WHERE id = 1";
         let (reached, floor) = (self.epochs.cursor(self.position), self.floor.sql());
@@ -396,6 +409,26 @@ mod tests {
             assert_eq!(log.total(number), expected, "of number {number}");
         }
         assert!(log.rows("totals") < 10, "and no row of each");
+    }
+
+    #[test]
+    fn the_rows_of_totals_are_the_same_whenever_they_are_written() {
+        let connection = database();
+        let mut log = Log { state: State::load(&connection, one_epoch()).unwrap(), now: 0 };
+        log.join("ada");
+        let began = log.state.position;
+        let positions: Vec<Position> = (0..1_500).map(|_| log.publish()).collect();
+        log.progress("ada", 1, Some(began), positions[0]);
+        for position in [positions[1_022], positions[1_023], positions[1_499]] {
+            assert_eq!(log.total(1), [1, 1, 0]);
+            log.progress("ada", 1, None, position);
+        }
+        log.state.write().unwrap();
+        assert_eq!(
+            (log.rows("totals"), log.rows("total_blocks")),
+            (2, 2),
+            "where it begins and where it ends"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Notifications that are held until they go out: nobody has them yet, and whom they will be for is decided then.
 
 use super::explain::{Explanation, audience_said};
-use super::query::{Deliveries, DeliveriesQuery, PersonDelivery, Rule, Status, Totals};
+use super::status::{Deliveries, DeliveriesQuery, PersonDelivery, Rule, Status, Totals};
 use crate::access::Identity;
 use crate::engine::Engine;
 use crate::error::Error;

@@ -96,12 +96,16 @@ impl State<'_> {
             person.sent.set_apart(*lane);
             person.delivered.set_apart(*lane);
         }
-        for lane in lanes {
+        let has_snoozes = self.has_snoozes(id)?;
+        for lane_id in lanes {
             let is_in = |lane: &_| self.people.get(&id).is_some_and(|person| person.is_in(lane));
-            if let Some(lane) = self.lanes.get_mut(lane)
+            if let Some(lane) = self.lanes.get_mut(lane_id)
                 && !is_in(lane)
             {
                 lane.members -= 1;
+                if has_snoozes {
+                    self.forget_left(id, lane_id)?;
+                }
             }
         }
         let mut end = self.connection.prepare_cached(include_str!("sql/end_membership.sql"))?;

@@ -51,6 +51,7 @@ impl State<'_> {
         let id = self.id(&key)?;
         match &read.selection {
             Selection::Entries(entries) => {
+                let has_snoozes = self.has_snoozes(id)?;
                 for entry in entries {
                     let sql = "SELECT position, lane FROM notifications WHERE id = ?1 AND tenant = ?2";
                     let mut statement = self.connection.prepare_cached(sql)?;
@@ -66,14 +67,24 @@ impl State<'_> {
                     } else if let Some(lane) = lane {
                         self.read_in_lane(id, lane, one, event.position, at)?;
                     }
+                    if has_snoozes {
+                        self.forget_read(id, position)?;
+                    }
                 }
             }
             Selection::UpTo(position) => {
                 // What was taken back before is not read any more.
                 let retracted = self.retracted_in(&key.tenant, (0, position.0))?;
                 let all = without((0, position.0), &retracted, event.position);
-                for part in &all {
-                    self.read_own(id, *part, at)?;
+                // What came back after what they had seen stays unread.
+                let woken = self.woken_since(id, *position)?;
+                let parts = |lane: LaneId| -> Vec<Interval> {
+                    let of_lane = woken.iter().filter(|one| one.lane == lane);
+                    let out: Vec<_> = of_lane.map(|one| (one.published, one.woken)).collect();
+                    all.iter().flat_map(|part| without(*part, &out, event.position)).collect()
+                };
+                for part in parts(0) {
+                    self.read_own(id, part, at)?;
                 }
                 let channels: Vec<Channel> = self
                     .people
@@ -83,10 +94,11 @@ impl State<'_> {
                 let lanes: BTreeSet<LaneId> =
                     channels.iter().flat_map(|channel| self.lanes.of_channel(&key.tenant, channel)).collect();
                 for lane in lanes {
-                    for part in &all {
-                        self.read_in_lane(id, lane, *part, event.position, at)?;
+                    for part in parts(lane) {
+                        self.read_in_lane(id, lane, part, event.position, at)?;
                     }
                 }
+                self.forget_read_up_to(id, *position)?;
             }
         }
         Ok(())
@@ -145,7 +157,12 @@ impl State<'_> {
     }
 
     /// The parts of an interval of which it is not noted yet that a person read them.
-    fn not_read(&self, id: PersonId, lane: LaneId, interval: Interval) -> rusqlite::Result<Vec<Interval>> {
+    pub(super) fn not_read(
+        &self,
+        id: PersonId,
+        lane: LaneId,
+        interval: Interval,
+    ) -> rusqlite::Result<Vec<Interval>> {
         let mut statement = self.connection.prepare_cached(include_str!("sql/reads_in.sql"))?;
         let arguments = params![id, lane, interval.0 as i64, interval.1 as i64];
         let rows = statement

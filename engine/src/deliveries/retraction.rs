@@ -6,7 +6,8 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fold::State;
 use super::intervals::Interval;
-use super::query::{DropReason, Question};
+use super::query::Question;
+use super::status::DropReason;
 use crate::event::{Event, RetractReason, Retracted};
 use crate::names::Tenant;
 use crate::position::Position;
@@ -34,6 +35,7 @@ impl State<'_> {
         let kind = kind.optional()?;
         drop(update);
         let Some(kind) = kind else { return Ok(()) };
+        self.forget_retracted(retracted.position)?;
         self.write()?; // what was sent has to be in the totals
         let question = Question {
             tenant: event.tenant.clone(),
@@ -76,7 +78,7 @@ impl State<'_> {
     }
 }
 
-/// An interval without what had been taken back by a position.
+/// An interval without what events up to a position took out of it.
 pub(super) fn without(
     (after, up_to): Interval,
     retracted: &[(u64, Position)],

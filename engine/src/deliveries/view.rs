@@ -25,7 +25,7 @@ use crate::rebuild::alone_with_views;
 use crate::sqlite::{Connection, committed, on_thread, remove_database, writing};
 
 /// Of the schema and of the fold. A view of another version is built anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("sql/schema.sql");
 /// Questions that may wait.
 const QUEUED_JOBS: usize = 256;

@@ -116,6 +116,19 @@ CREATE TABLE reads (
     PRIMARY KEY (person, lane, after)
 ) STRICT, WITHOUT ROWID;
 
+-- What people put off and never read: what is put off now, and what came back since. A read-all does not read what came back
+-- after what it had seen.
+CREATE TABLE snoozes (
+    person     INTEGER NOT NULL,
+    position   INTEGER NOT NULL, -- of the notification
+    lane       INTEGER NOT NULL, -- through which they have it
+    snoozed_at INTEGER,          -- the event that put it off, while it is
+    woken_at   INTEGER,          -- the event that brought it back last
+    PRIMARY KEY (person, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX snoozes_by_position ON snoozes (position);
+
 -- Whose action people followed, the first time.
 CREATE TABLE clicks (
     person     INTEGER NOT NULL,

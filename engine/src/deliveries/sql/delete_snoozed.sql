@@ -1,0 +1,2 @@
+DELETE FROM snoozes
+WHERE person = ?1 AND position = (SELECT position FROM notifications WHERE id = ?2)

@@ -1,0 +1,1 @@
+DELETE FROM totals WHERE lane = ?1 AND number = ?2

@@ -1,0 +1,1 @@
+DELETE FROM total_blocks WHERE lane = ?1 AND number = ?2
