@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use super::connections::{Line, LineId};
 use super::lanes::{LaneId, Lanes};
@@ -45,6 +45,9 @@ pub(crate) struct State<'c> {
     pub(super) minutes: Minutes,
     /// Differences that are not written yet, by what is counted.
     pub(super) totals: HashMap<(LaneId, u64), [i64; 3]>,
+    /// What nearly every event needs is prepared once.
+    insert_notification: CachedStatement<'c>,
+    insert_own: CachedStatement<'c>,
 }
 
 impl<'c> State<'c> {
@@ -67,6 +70,8 @@ impl<'c> State<'c> {
             changed_lines: BTreeSet::new(),
             minutes: Minutes::default(),
             totals: HashMap::new(),
+            insert_notification: connection.prepare_cached(include_str!("sql/insert_notification.sql"))?,
+            insert_own: connection.prepare_cached("INSERT INTO own VALUES (?1, ?2)")?,
         })
     }
 
@@ -159,7 +164,7 @@ impl<'c> State<'c> {
             routed += members - displaced - excepted;
             place = Some((lane, number as i64));
         }
-        self.connection.prepare_cached(include_str!("sql/insert_notification.sql"))?.execute(params![
+        self.insert_notification.execute(params![
             event.position.sql(),
             event.tenant.as_str(),
             notification.id.as_bytes(),
@@ -184,8 +189,7 @@ impl<'c> State<'c> {
         counters.dropped += excepted as u64;
         for key in &named {
             let id = self.id(key)?;
-            let sql = "INSERT INTO own VALUES (?1, ?2)";
-            self.connection.prepare_cached(sql)?.execute([id, event.position.sql()])?;
+            self.insert_own.execute([id, event.position.sql()])?;
             if notification.inbox {
                 self.hear(key, event.position)?;
             }
