@@ -34,8 +34,8 @@ pub use tail::{Tail, TailError};
 const QUEUED_COMMANDS: usize = 8_192;
 /// With this many commands a commit takes no more: beyond that, sharing saves nothing and only makes the first wait.
 const COMMANDS_PER_COMMIT: usize = 1_024;
-/// How often others may go first before a commit.
-const YIELDS_PER_COMMIT: usize = 16;
+/// How long others may go first before a commit, as long as there are any.
+const GATHER_MOST: Duration = Duration::from_millis(5);
 /// Bytes of events that may wait: a few batches of the largest size.
 const QUEUED_BYTES: usize = 64 << 20;
 /// With this many bytes a commit takes no more.
@@ -426,9 +426,10 @@ async fn append_task(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>,
 async fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
     let (mut commands, mut bytes) = (first.items.len(), first.bytes());
     let mut group = vec![first];
-    for _ in 0..YIELDS_PER_COMMIT {
-        tokio::task::yield_now().await;
+    let begun = Instant::now();
+    while commands < COMMANDS_PER_COMMIT && bytes < BYTES_PER_COMMIT && begun.elapsed() < GATHER_MOST {
         let before = group.len();
+        tokio::task::yield_now().await;
         while commands < COMMANDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
             let Ok(next) = queue.try_recv() else { break };
             commands += next.items.len();
@@ -451,7 +452,8 @@ fn admit(Shared { space, metrics, .. }: &Shared, mut group: Vec<Submission>) -> 
             drop(submission.reply.send(Err(Full))); // the caller may have gone
         });
     }
-    space.will_commit(group.iter().map(Submission::bytes).sum());
+    let commands = group.iter().map(|submission| submission.items.len()).sum();
+    space.will_commit(commands, group.iter().map(Submission::bytes).sum());
     group
 }
 

@@ -412,7 +412,7 @@ impl Thread<'_> {
             self.state.waiting = Waiting::Until(Instant::now() + WRITE_EVERY);
         }
         let many = self.projection.events_unwritten() >= EVENTS_PER_WRITE;
-        if many || self.projection.is_waited_for() {
+        if many || self.projection.sets_timers() {
             return self.write().map(drop);
         }
         self.write_if_wanted()

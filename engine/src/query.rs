@@ -269,7 +269,8 @@ impl Engine {
         if *written.borrow() >= position {
             return Ok(());
         }
-        self.projector().want_written(position);
+        // What is not in the log cannot be written: a position beyond it would be wanted for ever.
+        self.projector().want_written(position.min(self.log().head()));
         wait_for(written, position).await
     }
 }

@@ -76,6 +76,7 @@ impl Engine {
     /// [`Error::InsufficientStorage`] when there is no room for it; [`Error::Internal`] when it failed.
     pub async fn take_snapshot(&self) -> Result<SnapshotHeader, Error> {
         let alone = self.snapshotting().clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        self.reach_view(self.log().head()).await?; // whoever asks has what was published before in it
         take(self.data(), self.log(), Pace::Beside, Some(alone)).await.map_err(|error| {
             if let SnapshotError::View(error) = &error
                 && is_damage(error)

@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PART_UNSEEN: u64 = 16;
 /// What a commit writes beside the bytes of its events, in the log and in the view: some pages of some tables each.
 const BYTES_PER_COMMIT: u64 = 64 << 10;
+/// What each command of it writes later: a page each of the log's index and of the view's.
+const BYTES_PER_COMMAND: u64 = 8 << 10;
 /// The part of the reserve that is ballast.
 const PART_BALLAST: u64 = 4;
 
@@ -77,8 +79,8 @@ impl Space {
     }
 
     /// Notes that events of so many bytes are about to be committed.
-    pub(crate) fn will_commit(&self, bytes: usize) {
-        self.state().written_since += bytes as u64 + BYTES_PER_COMMIT;
+    pub(crate) fn will_commit(&self, commands: usize, bytes: usize) {
+        self.state().written_since += bytes as u64 + commands as u64 * BYTES_PER_COMMAND + BYTES_PER_COMMIT;
     }
 
     /// Notes that the disk refused a write for want of room.

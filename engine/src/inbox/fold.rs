@@ -6,7 +6,7 @@
 mod change;
 mod membership;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,7 +60,9 @@ pub(super) struct Changes {
     pub(super) timers: Vec<TimerChange>,
     pub(super) people: BTreeSet<UserKey>,
     /// Heard of by an address, while not in memory.
-    pub(super) heard: Vec<(UserKey, Position)>,
+    pub(super) heard: BTreeMap<UserKey, Position>,
+    /// The streams of those who were addressed while they were not in memory.
+    own_streams: HashMap<UserKey, OwnStream>,
     pub(super) memberships: BTreeSet<(UserKey, Channel)>,
     pub(super) readings: BTreeSet<(UserKey, StreamId)>,
     /// Thrown away and begun anew within this batch, so that they follow from the membership: no row of theirs stays,
@@ -73,6 +75,23 @@ pub(super) struct Changes {
 impl Changes {
     fn add_entry(&mut self, entry: Entry, position: Position) {
         self.entries.entry(entry.stream).or_default().push((position, entry.offset));
+    }
+
+    /// Adds what is not written yet to a person who was not in memory, as they were loaded.
+    pub(super) fn complete(&self, key: &UserKey, person: &mut Person) {
+        person.own = self.own_streams.get(key).copied().or(person.own);
+        if let Some(since) = self.heard.get(key)
+            && !person.is_known()
+        {
+            person.hear_of(*since);
+        }
+    }
+
+    /// A stream's rank at a position, if that lies within this batch.
+    pub(super) fn rank(&self, id: StreamId, at: Position) -> Option<Offset> {
+        let entries = self.entries.get(&id)?;
+        let until = entries.partition_point(|(position, _)| *position <= at);
+        entries.get(until.checked_sub(1)?).map(|(_, offset)| *offset)
     }
 }
 
@@ -354,14 +373,16 @@ impl Fold {
         position: Position,
         changes: &mut Changes,
     ) {
+        let own = OwnStream { id, head, last: position };
         let Some(kept) = self.people.get_mut(key) else {
             // Whoever was addressed before was heard of then.
             if head == Offset(1) {
-                changes.heard.push((key.clone(), position));
+                changes.heard.insert(key.clone(), position);
             }
+            changes.own_streams.insert(key.clone(), own);
             return;
         };
-        Arc::make_mut(&mut kept.person).own = Some(OwnStream { id, head, last: position });
+        Arc::make_mut(&mut kept.person).own = Some(own);
         self.hear(key, position, changes);
     }
 
@@ -407,7 +428,7 @@ impl Fold {
             let rank = if last <= at {
                 head
             } else {
-                rank_within(changes, id, at).map_or_else(|| written.rank(id, at), Ok)?
+                changes.rank(id, at).map_or_else(|| written.rank(id, at), Ok)?
             };
             change(Arc::make_mut(&mut kept.person).readings.entry(id).or_default(), rank, at);
             changes.readings.insert((key.clone(), id));
@@ -458,11 +479,4 @@ pub(super) fn streams_of<'a>(
         let streams = shared.of_channel(tenant, channel);
         streams.filter(move |(_, stream)| person.counting_channel(stream) == Some(channel))
     })
-}
-
-/// A stream's rank at a position, if that lies within this batch.
-fn rank_within(changes: &Changes, id: StreamId, at: Position) -> Option<Offset> {
-    let entries = changes.entries.get(&id)?;
-    let until = entries.partition_point(|(position, _)| *position <= at);
-    entries.get(until.checked_sub(1)?).map(|(_, offset)| *offset)
 }

@@ -1,11 +1,11 @@
-//! People from the view's rows into memory, many at once: four statements, however many they are, and a search for each stream
+//! People from the view's rows, and from what is not written yet, into memory, many at once: four statements, however many they are, and a search for each stream
 //! that somebody joined when it had begun.
 //!
 //! Loads, decides nothing. What follows from a membership alone is derived, not read.
 
 use rusqlite::Row;
 
-use super::fold::streams_of;
+use super::fold::{Changes, streams_of};
 use super::person::{Makers, Membership, OwnStream, Person};
 use super::ranks::rank;
 use super::reading::{Reading, Snooze};
@@ -20,6 +20,7 @@ pub(super) fn people(
     connection: &Connection,
     keys: &[UserKey],
     shared: &SharedStreams,
+    unwritten: &Changes,
 ) -> rusqlite::Result<Vec<Person>> {
     let wanted: Vec<(&str, &str)> = keys.iter().map(|key| (key.tenant.as_str(), key.user.as_str())).collect();
     let wanted = serde_json::json!(wanted).to_string();
@@ -38,7 +39,8 @@ pub(super) fn people(
     each(include_str!("sql/load_memberships.sql"), membership)?;
     each(include_str!("sql/load_own_streams.sql"), own_stream)?;
     each(include_str!("sql/load_readings.sql"), add_reading)?;
-    derive_readings(connection, keys, shared, &mut people)?;
+    keys.iter().zip(&mut people).for_each(|(key, person)| unwritten.complete(key, person));
+    derive_readings(connection, keys, shared, unwritten, &mut people)?;
     Ok(people)
 }
 
@@ -60,11 +62,10 @@ fn index(row: &Row<'_>) -> rusqlite::Result<usize> {
 }
 
 fn person(person: &mut Person, row: &Row<'_>) -> rusqlite::Result<()> {
-    person.known_since = row.get::<_, Option<i64>>(1)?.map(Position::from_sql);
-    person.claims_issued_at = row.get(2)?;
-    if let Some(since) = person.known_since {
-        person.memberships.insert(Channel::everyone(), Membership { since, makers: Makers::default() });
+    if let Some(since) = row.get::<_, Option<i64>>(1)? {
+        person.hear_of(Position::from_sql(since));
     }
+    person.claims_issued_at = row.get(2)?;
     Ok(())
 }
 
@@ -119,6 +120,7 @@ fn derive_readings(
     connection: &Connection,
     keys: &[UserKey],
     shared: &SharedStreams,
+    unwritten: &Changes,
     people: &mut [Person],
 ) -> rusqlite::Result<()> {
     for (key, person) in keys.iter().zip(people.iter_mut()) {
@@ -128,7 +130,10 @@ fn derive_readings(
             let since = person.in_since(stream).filter(|since| missing && stream.first <= *since);
             match since {
                 Some(since) if stream.last <= since => joined.push((id, Reading::joined_at(stream.head))),
-                Some(since) => joined.push((id, Reading::joined_at(rank(connection, id, since)?))),
+                Some(since) => {
+                    let rank = unwritten.rank(id, since).map_or_else(|| rank(connection, id, since), Ok)?;
+                    joined.push((id, Reading::joined_at(rank)));
+                }
                 None => {}
             }
         }

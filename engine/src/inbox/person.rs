@@ -85,6 +85,12 @@ impl Person {
         self.known_since.is_some()
     }
 
+    /// The server first heard of them there: a member of `everyone` from then on.
+    pub(super) fn hear_of(&mut self, since: Position) {
+        self.known_since = Some(since);
+        self.memberships.insert(Channel::everyone(), Membership { since, makers: Makers::default() });
+    }
+
     pub(crate) fn is_member(&self, channel: &Channel) -> bool {
         self.memberships.contains_key(channel)
     }

@@ -3,13 +3,12 @@
 //! Used by one thread, which owns the view's connection. Hands out what an event means for those who are connected, but
 //! knows nobody who is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::fold::{Changes, Effect, Fold};
 use super::page::Inbox;
-use super::person::{OwnStream, Person};
 use super::{concerns, load, timers, view};
 use crate::epochs::Epochs;
 use crate::event::Events;
@@ -139,24 +138,6 @@ struct Unwritten {
     events: usize,
 }
 
-impl Unwritten {
-    /// The own streams of some people, where something in them is not in the view yet.
-    fn own_streams(&self, people: &BTreeSet<UserKey>) -> HashMap<UserKey, OwnStream> {
-        let mut found = HashMap::new();
-        for event in &self.changes.published {
-            let entries = event.addressed().into_iter().flat_map(|addressed| addressed.own_entries());
-            for (user, entry) in entries {
-                let key = UserKey { tenant: event.tenant.clone(), user: user.clone() };
-                if people.contains(&key) {
-                    let own = OwnStream { id: entry.stream, head: entry.offset, last: event.position };
-                    found.insert(key, own);
-                }
-            }
-        }
-        found
-    }
-}
-
 impl<'c> Projection<'c> {
     /// Loads what has to be in memory from a view.
     pub(crate) fn load(
@@ -216,12 +197,6 @@ impl<'c> Projection<'c> {
         self.unwritten.events
     }
 
-    /// Whether others wait for what is not in the view yet: the next timer is found there, and who was heard of is loaded from
-    /// there.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.sets_timers() || !self.unwritten.changes.heard.is_empty()
-    }
-
     /// Whether a timer was set or made void that the view does not know of yet.
     pub(crate) fn sets_timers(&self) -> bool {
         !self.unwritten.changes.timers.is_empty()
@@ -246,19 +221,14 @@ impl<'c> Projection<'c> {
         if missing.is_empty() {
             return Ok(());
         }
-        // All that somebody who is not in memory can have unwritten, once those who were heard of are.
-        let mut own_streams = self.unwritten.own_streams(&missing);
         let missing: Vec<UserKey> = missing.into_iter().collect();
         let mut loaded = Vec::with_capacity(missing.len());
         for some in missing.chunks(PEOPLE_AT_ONCE) {
-            loaded.extend(load::people(self.connection, some, fold.shared())?);
+            loaded.extend(load::people(self.connection, some, fold.shared(), &self.unwritten.changes)?);
         }
         drop(fold);
         let mut fold = self.fold.write();
-        for (key, person) in missing.into_iter().zip(loaded) {
-            let own = own_streams.remove(&key).or(person.own);
-            fold.keep(key, Person { own, ..person });
-        }
+        missing.into_iter().zip(loaded).for_each(|(key, person)| fold.keep(key, person));
         Ok(())
     }
 

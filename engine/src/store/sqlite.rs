@@ -26,10 +26,9 @@ use super::{
     StreamName,
 };
 use crate::epochs::Epochs;
-use crate::event::Entry;
 use crate::metrics::{Distribution, Histogram};
 use crate::names::Tenant;
-use crate::position::{Epoch, Offset, Position, StreamId};
+use crate::position::{Epoch, Offset, Position};
 use crate::sqlite::{Closed, Connection, Database, commit, reading, writing};
 
 use append::append;
@@ -101,7 +100,17 @@ impl SqliteStore {
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
-        let job = |connection: &Connection| job(connection).map_err(|error| full_or(error, connection));
+        let numbering = self.numbering.clone();
+        let job = move |connection: &Connection| {
+            let done = job(connection).map_err(|error| full_or(error, connection));
+            let mut numbering = numbering.lock().unwrap_or_else(PoisonError::into_inner);
+            match &done {
+                Ok(_) => {}
+                Err(StoreError::Full) => numbering.take_back(),
+                Err(_) => numbering.forget(),
+            }
+            done
+        };
         async move { self.writer.as_ref().ok_or(StoreError::Closed)?.call(job).await? }.boxed()
     }
 
@@ -175,7 +184,8 @@ impl EventStore for SqliteStore {
                 // Poisoned it is never seen again: a panic ends the one thread that writes.
                 let mut numbering = numbering.lock().unwrap_or_else(PoisonError::into_inner);
                 let appended = append(connection, &items, &mut numbering, forget_before, &sync_seconds);
-                let (outcomes, forgotten) = appended.inspect_err(|_| numbering.forget())?;
+                let (outcomes, forgotten) = appended?;
+                numbering.commit();
                 if forgotten < FORGET_AT_ONCE && forget_before.is_some() {
                     forgot_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
                 }
@@ -325,8 +335,8 @@ fn stored_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
     verified_event(row, position).map_err(corrupt)
 }
 
-/// Reads a row without a copy, and takes it only if it is what was written.
-fn verified_event(row: &Row<'_>, position: i64) -> Result<StoredEvent, String> {
+/// Reads a row but for its payload, without a copy, and takes it only if it is what was written.
+fn verified_row<'r>(row: &'r Row<'_>, position: i64) -> Result<EventRow<'r>, String> {
     let text = |column: usize| row.get_ref(column).map_err(said)?.as_str().map_err(said);
     let some_text = |column: usize| row.get_ref(column).map_err(said)?.as_str_or_null().map_err(said);
     let event = EventRow {
@@ -338,19 +348,23 @@ fn verified_event(row: &Row<'_>, position: i64) -> Result<StoredEvent, String> {
         envelope: text(5)?,
         entries: some_text(6)?,
     };
-    let payload = some_text(7)?;
-    let (stored, of_payload): (Option<u32>, Option<u32>) =
-        (row.get(8).map_err(said)?, row.get(9).map_err(said)?);
+    let stored: Option<u32> = row.get(8).map_err(said)?;
     if stored.is_some_and(|stored| stored != event.checksum()) {
         return Err("its checksum does not fit".to_owned());
     }
+    Ok(event)
+}
+
+/// The same with its payload.
+fn verified_event(row: &Row<'_>, position: i64) -> Result<StoredEvent, String> {
+    let event = verified_row(row, position)?;
+    let payload = row.get_ref(7).map_err(said)?.as_str_or_null().map_err(said)?;
+    let of_payload: Option<u32> = row.get(9).map_err(said)?;
     if let (Some(payload), Some(stored)) = (payload, of_payload)
         && stored != checksum::of_payload(position, payload)
     {
         return Err("the checksum of its payload does not fit".to_owned());
     }
-    let pairs: Vec<(u64, u64)> =
-        event.entries.map(serde_json::from_str).transpose().map_err(said)?.unwrap_or_default();
     Ok(StoredEvent {
         position: Position::from_sql(position),
         tenant: Tenant::stored(event.tenant),
@@ -359,7 +373,7 @@ fn verified_event(row: &Row<'_>, position: i64) -> Result<StoredEvent, String> {
         recorded_at: Timestamp::from_millisecond(event.recorded_at).map_err(said)?,
         envelope: event.envelope.to_owned(),
         payload: payload.map(str::to_owned),
-        entries: pairs.into_iter().map(|(s, o)| Entry { stream: StreamId(s), offset: Offset(o) }).collect(),
+        entries: event.entries()?,
     })
 }
 

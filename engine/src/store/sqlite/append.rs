@@ -55,6 +55,7 @@ struct Appending<'t> {
 impl<'t> Appending<'t> {
     fn begin(connection: &'t Connection, numbering: &'t mut Numbering) -> Result<Self, StoreError> {
         let head = connection.prepare_cached("SELECT position FROM head")?.query_row([], |row| row.get(0))?;
+        numbering.begin(connection)?;
         let prepared = |sql| connection.prepare_cached(sql);
         Ok(Self {
             connection,

@@ -2,6 +2,9 @@
 
 use crc32fast::Hasher;
 
+use crate::event::Entry;
+use crate::position::{Offset, StreamId};
+
 /// What the row of an event holds.
 pub(super) struct EventRow<'r> {
     pub(super) position: i64,
@@ -14,6 +17,14 @@ pub(super) struct EventRow<'r> {
 }
 
 impl EventRow<'_> {
+    /// Where it is numbered.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, String> {
+        let pairs: Option<Vec<(u64, u64)>> =
+            self.entries.map(serde_json::from_str).transpose().map_err(|error| error.to_string())?;
+        let entry = |(stream, offset)| Entry { stream: StreamId(stream), offset: Offset(offset) };
+        Ok(pairs.unwrap_or_default().into_iter().map(entry).collect())
+    }
+
     /// CRC-32: finds every burst of up to 32 flipped bits, and all but one in four thousand million of other changes.
     pub(super) fn checksum(&self) -> u32 {
         let texts = [self.tenant, self.type_name, self.envelope, self.entries.unwrap_or_default()];

@@ -1,4 +1,4 @@
-SELECT position, entries
-FROM events
-WHERE position > (SELECT indexed FROM head) AND entries IS NOT NULL
-ORDER BY position
+SELECT e.position, e.tenant, e.type, e.version, e.recorded_at, e.envelope, e.entries, NULL, e.checksum
+FROM events e
+WHERE e.position > ?1 AND e.entries IS NOT NULL
+ORDER BY e.position
