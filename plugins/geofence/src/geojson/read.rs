@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Feature;
-use crate::geometry::{Area, Circle, Edges, Polygon, Polygons, Ring, Vertex};
+use crate::geometry::{Area, Circle, Edges, Polygon, Polygons, Vertex};
 use crate::invalid::{Invalid, Reason};
 use crate::limits::{MAX_RINGS, MAX_VERTICES};
 use crate::position::Position;
@@ -99,7 +99,7 @@ fn polygon(json: &Value, place: &str, size: &mut Size) -> Result<Polygon, Invali
         if size.vertices > MAX_VERTICES {
             return Err(Invalid::at(place, Reason::TooManyPositions(size.vertices)));
         }
-        each(json, place, vertex).map(Ring::from)
+        each(json, place, vertex)
     })?;
     Ok(Polygon { rings })
 }
