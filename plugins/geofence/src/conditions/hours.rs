@@ -4,6 +4,8 @@
 //! lies in the hour that is left out; where they are put back, it counts in both of the hours that look the same.
 //! The time zones are bundled, so that every node has the same.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -11,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::invalid::{Invalid, Reason};
 use crate::limits::MAX_WINDOWS;
+
+/// Zones are read once, and shared by all who name them.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 const MINUTES_OF_A_DAY: u16 = 24 * 60;
 
@@ -42,7 +47,7 @@ impl ActiveHours {
     /// # Errors
     /// A zone that there is not, no window or too many.
     pub fn new(time_zone: &str, windows: Vec<Window>) -> Result<Self, Invalid> {
-        let zone = TimeZoneDatabase::bundled().get(time_zone).map_err(|_| {
+        let zone = ZONES.get(time_zone).map_err(|_| {
             let expected = "the name of a time zone, such as Europe/Berlin";
             Invalid::at("time_zone", Reason::expected(expected, format!("{time_zone:?}")))
         })?;

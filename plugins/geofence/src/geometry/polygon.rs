@@ -2,7 +2,7 @@
 
 use geo::coordinate_position::CoordPos;
 use geo::dimensions::Dimensions;
-use geo::{Area as _, Centroid, Coord, LineString, MultiPolygon, Relate};
+use geo::{Area as _, BoundingRect, Centroid, Coord, Intersects, LineString, MultiPolygon, Relate};
 
 use super::bounds::{farthest, mean};
 use super::densify::{Step, densify};
@@ -179,6 +179,7 @@ fn check_rings(
 fn check_holes(rings: &[LineString<f64>], place: impl Fn(usize) -> String) -> Result<(), Invalid> {
     let filled: Vec<geo::Polygon<f64>> =
         rings.iter().map(|ring| geo::Polygon::new(ring.clone(), Vec::new())).collect();
+    let bounds: Vec<_> = filled.iter().map(|ring| ring.bounding_rect()).collect();
     for (index, hole) in filled.iter().enumerate().skip(1) {
         let relation = filled[0].relate(hole);
         if !relation.is_contains() {
@@ -188,6 +189,12 @@ fn check_holes(rings: &[LineString<f64>], place: impl Fn(usize) -> String) -> Re
             return Err(Invalid::at(place(index), Reason::HoleOnEdge));
         }
         for (other, earlier) in filled.iter().enumerate().take(index).skip(1) {
+            // Most are far apart, which is seen at once.
+            if let (Some(one), Some(other)) = (bounds[index], bounds[other])
+                && !one.intersects(&other)
+            {
+                continue;
+            }
             let relation = earlier.relate(hole);
             let is_on_edge =
                 relation.get(CoordPos::OnBoundary, CoordPos::OnBoundary) == Dimensions::OneDimensional;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::rebuild::{Rebuild, is_due};
-use super::run::Run;
+use super::run::{Entry, Run};
 use super::{Fence, FenceId, Version};
 
 /// How many fences the smallest tree of changes has at most: every change builds it anew, in a few microseconds.
@@ -72,17 +72,16 @@ impl FenceIndex {
             return;
         }
         let mut rebuild = self.shared.rebuild();
+        rebuild.take_if(|rebuild| rebuild.is_finished());
         let current = self.version();
         let number = current.number + 1;
         let mut len = current.len;
+        let mut marks = Marks::default();
         let mut fresh = Vec::new();
         for (id, fence) in changes {
             if let Some(old) = current.entry(id) {
-                old.end(number);
+                marks.end(old, number);
                 len -= 1;
-                if let Some(rebuild) = &mut *rebuild {
-                    rebuild.ended.push(id);
-                }
             }
             if let Some(fence) = fence {
                 fresh.push(fence);
@@ -91,19 +90,21 @@ impl FenceIndex {
         }
         let levels = merged(&current.levels, fresh, number);
         let (main, mut frozen) = (current.main.clone(), current.frozen.clone());
-        let levels = if rebuild.as_ref().is_none_or(Rebuild::is_finished)
-            && is_due(&main, frozen.iter().chain(levels.iter().flatten()), len)
-        {
+        let changed = frozen.iter().chain(levels.iter().flatten());
+        let begins = rebuild.is_none() && is_due(&main, changed, len);
+        let levels = if begins {
             frozen.extend(levels.into_iter().flatten());
             Vec::new()
         } else {
             levels
         };
-        let is_frozen = frozen.len() > current.frozen.len();
         let next = Arc::new(Version { number, len, main, frozen, levels });
         self.shared.current.store(next.clone());
-        if is_frozen {
-            *rebuild = Rebuild::start(&self.shared, next);
+        let ended = marks.keep();
+        match &mut *rebuild {
+            Some(rebuild) => rebuild.ended.extend(ended),
+            None if begins => *rebuild = Rebuild::start(&self.shared, next),
+            None => {}
         }
     }
 
@@ -125,8 +126,32 @@ impl Drop for FenceIndex {
 
 impl Shared {
     pub(super) fn rebuild(&self) -> MutexGuard<'_, Option<Rebuild>> {
-        // Whoever panicked had not yet put a version in place.
+        // Whoever panicked has not put a version in place, and its marks were taken back.
         self.rebuild.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Marks of fences that end, taken back if the version in which they do is never put in place.
+#[derive(Default)]
+struct Marks<'a>(Vec<&'a Entry>);
+
+impl<'a> Marks<'a> {
+    fn end(&mut self, entry: &'a Entry, version: u64) {
+        entry.end(version);
+        self.0.push(entry);
+    }
+
+    /// Leaves them, and says whose they are.
+    fn keep(mut self) -> impl Iterator<Item = FenceId> {
+        std::mem::take(&mut self.0).into_iter().map(|entry| entry.id)
+    }
+}
+
+impl Drop for Marks<'_> {
+    fn drop(&mut self) {
+        for entry in &self.0 {
+            entry.revive();
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::blocks::Ball;
 use super::tree::Tree;
@@ -43,6 +44,11 @@ impl Entry {
     /// Leaves it out of a version that is not yet in place, and of all after it.
     pub(super) fn end(&self, version: u64) {
         self.ended.store(version, Ordering::Relaxed);
+    }
+
+    /// Takes back that it ended.
+    pub(super) fn revive(&self) {
+        self.ended.store(ALIVE, Ordering::Relaxed);
     }
 
     pub(super) fn fence(&self) -> Fence {
@@ -98,13 +104,16 @@ impl Run {
     /// Tells each fence that may hold a place: whose reach it is in. Gives the square of the chord to its centre, too.
     #[inline]
     pub(super) fn near(&self, place: Vector, mut found: impl FnMut(&Entry, f64)) {
-        self.tree.holding(place, |number| {
-            let entry = &self.entries[number];
+        // First all numbers and then all entries, so that the processor fetches several from memory at once.
+        let mut numbers: SmallVec<[u32; 64]> = SmallVec::new();
+        self.tree.holding(place, |number| numbers.push(number as u32));
+        for number in numbers {
+            let entry = &self.entries[number as usize];
             let chord2 = entry.centre.chord2(place);
             if chord2 <= entry.reach {
                 found(entry, chord2);
             }
-        });
+        }
     }
 
     /// How many bytes it takes: the tree, the table, and the fences with their outlines. Conditions are shared.

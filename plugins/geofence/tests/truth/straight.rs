@@ -29,7 +29,7 @@ fn is_near(ring: &[[f64; 2]], [x, y]: [f64; 2], metres: f64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
 
     /// Rings anywhere between 89.5° north and south, up to 60° wide, written with longitudes that go on beyond 180° or that
     /// jump.
