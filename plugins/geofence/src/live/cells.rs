@@ -81,16 +81,22 @@ mod tests {
 
     use super::*;
     use crate::limits::MAX_LIVE_RADIUS;
-    use crate::sphere::chord_of_metres;
+    use crate::sphere::{chord_of_metres, metres_of_chord2};
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
         #[test]
         fn whoever_reaches_a_place_is_in_one_of_its_cells(
             lat in -90.0..90.0, lon in -180.0..180.0,
             bearing in 0.0..360.0f64,
             magnitude in 0.0..1.0f64,
+            just_fits in prop::option::of((0..LEVELS - 1, 0.98..1.0f64)),
         ) {
-            let metres = MAX_LIVE_RADIUS.powf(magnitude);
+            let metres = match just_fits {
+                Some((level, part)) => metres_of_chord2((size(level) / 2.0 * part).powi(2)),
+                None => MAX_LIVE_RADIUS.powf(magnitude),
+            };
             let centre = Vector::from_degrees(lat, lon);
             // As far away as the radius, in some direction.
             let east = Vector { x: -centre.y, y: centre.x, z: 0.0 }.normalized();
