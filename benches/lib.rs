@@ -1,6 +1,7 @@
 //! What the benchmarks have in common: an engine in a directory of its own, and something to publish.
 
 pub mod comparison;
+pub mod fences;
 
 use std::sync::Arc;
 
