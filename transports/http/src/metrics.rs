@@ -202,7 +202,7 @@ impl Scrape {
     fn brokers(&self, page: &mut Page<'_>) -> Result {
         let brokers = self.engine.metrics().brokers();
         let of = |name: &'static str| Some(("broker", name));
-        let gauge = |value: fn(&Broker) -> u64| {
+        let gauge = |value: OfBroker| {
             brokers.iter().map(move |(name, broker)| (of(name), value(broker) as f64)).collect::<Vec<_>>()
         };
         let help = "1 while there is a connection to the broker";
@@ -212,7 +212,7 @@ impl Scrape {
         let help = "Messages that the broker has handed out and that are not acknowledged";
         let unacknowledged = gauge(|broker| broker.unacknowledged.get());
         page.gauges("tidings_broker_unacknowledged_messages", help, unacknowledged)?;
-        let counters: [(&str, &str, fn(&Broker) -> u64); 9] = [
+        let counters: [(&str, &str, OfBroker); 9] = [
             ("tidings_broker_connects", "Connections made to the broker", |broker| broker.connects.get()),
             ("tidings_broker_received", "Messages that came to be published", |broker| broker.received.get()),
             ("tidings_broker_redelivered", "Messages that came once more", |broker| broker.redelivered.get()),
@@ -264,6 +264,8 @@ impl Scrape {
     }
 }
 
+/// A number of what is told of a broker.
+type OfBroker = fn(&Broker) -> u64;
 /// A label and its value.
 type Label<'l> = Option<(&'static str, &'l str)>;
 
