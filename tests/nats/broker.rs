@@ -69,6 +69,14 @@ impl Broker {
         }
     }
 
+    /// Ends it as it wants to be ended.
+    pub async fn stop(&mut self) {
+        self.signal("TERM");
+        if let Some(mut server) = self.server.take() {
+            in_time("the broker's end", server.wait()).await.expect("it ends");
+        }
+    }
+
     /// Sends it a signal: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         let pid = self.server.as_ref().and_then(Child::id).expect("it runs").to_string();

@@ -93,6 +93,22 @@ async fn a_user_and_a_password_a_token_or_an_nkey_is_shown_to_the_broker() {
 }
 
 #[tokio::test]
+async fn a_server_takes_nothing_that_is_published_for_another() {
+    let (broker, world) = super::pair("").await;
+    let settings = broker.settings("prefix = 'others'\n");
+    let other = World::with_configuration(&settings).await;
+    until_state(&other, "connected").await;
+    let jetstream = broker.jetstream().await;
+    for number in 0..20 {
+        publish(&jetstream, "tidings.publish.x", &note(&number.to_string())).await;
+    }
+    until_settled(&jetstream).await;
+    assert_eq!(titles(&world).await.len(), 20);
+    assert_eq!(titles(&other).await.len(), 0);
+    assert_eq!(ready(&other).await["brokers"]["nats"], "connected");
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_there_is_said_at_the_start() {
     for (settings, said) in [
         ("nkey-file = '/nowhere/seed'\n", "nats.nkey-file names /nowhere/seed"),

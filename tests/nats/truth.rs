@@ -213,6 +213,41 @@ async fn a_stream_or_a_consumer_that_is_taken_away_is_made_anew_and_its_numbers_
 }
 
 #[tokio::test]
+async fn a_consumer_that_does_not_know_of_what_the_stream_has_is_made_anew() {
+    let (mut broker, mut world) = pair("").await;
+    assert!(world.stop().await.success());
+    let (jetstream, mut stored) = (broker.jetstream().await, Stored::new());
+    for number in 0..10 {
+        let title = format!("kept {number}");
+        stored.insert(title.clone(), publish(&jetstream, "tidings.publish.x", &note(&title)).await);
+    }
+    let copied = |from: &std::path::Path, to: &std::path::Path| {
+        let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(to).status();
+        assert!(copied.expect("cp runs").success());
+    };
+    broker.stop().await;
+    let messages = broker.directory.path().join("store/jetstream/$G/streams/TIDINGS/msgs");
+    let before = broker.directory.path().join("before");
+    copied(&messages, &before);
+    broker.resume().await;
+    world.resume().await;
+    until_settled(&broker.jetstream().await).await;
+    assert!(world.stop().await.success());
+    // As a broker that is killed may find its disk: the messages are there again, and the consumer has had them.
+    broker.stop().await;
+    std::fs::remove_dir_all(&messages).expect("it is removed");
+    copied(&before, &messages);
+    broker.resume().await;
+    let jetstream = broker.jetstream().await;
+    let stream = jetstream.get_stream("TIDINGS").await.expect("the stream");
+    assert_eq!(stream.cached_info().state.messages, 10);
+    assert_eq!(stream.consumer_info("tidings").await.expect("the consumer").num_pending, 0);
+    world.resume().await;
+    until_settled(&jetstream).await;
+    check(&world, &stored, |_| true).await;
+}
+
+#[tokio::test]
 async fn the_same_id_is_published_once_beyond_what_the_broker_remembers() {
     let (broker, world) = pair("").await;
     let jetstream = broker.jetstream().await;

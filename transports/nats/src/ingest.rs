@@ -80,6 +80,10 @@ impl Ingest {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let (mut again_after, mut stalls) = (AGAIN_AFTER.0, 0);
         loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.link.connected() => {}
+            }
             let begun = Instant::now();
             let interrupted = tokio::select! {
                 biased;
@@ -208,7 +212,9 @@ impl Ingest {
 
     /// What a message publishes, and for whom it speaks.
     fn read(&self, incoming: &Incoming) -> Result<(usize, Arc<Identity>, Publication), Problem> {
-        let chosen = self.subjects.published_on(&incoming.message.subject).unwrap_or_default();
+        let subject = &incoming.message.subject;
+        let expected = || Problem::field("subject", format!("expected {}", self.subjects.publish()));
+        let chosen = self.subjects.published_on(subject).ok_or_else(expected)?;
         let (row, identity) = self.table.speaker(chosen)?;
         let publication = publication(&incoming.message.message, self.message_bytes.most())?;
         Ok((row, identity.clone(), publication))

@@ -51,6 +51,18 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Waits until there is a connection.
+    pub(crate) async fn connected(&self) {
+        let mut connects = self.connects.clone();
+        while !self.broker.is_connected() {
+            if connects.changed().await.is_err() {
+                std::future::pending::<()>().await; // there will be none
+            }
+        }
+    }
+}
+
 struct Heard {
     broker: Arc<Broker>,
     connects: watch::Sender<u64>,

@@ -25,8 +25,6 @@ use crate::subject::Subjects;
 
 /// How often the place in the log is noted, at most: what is sent again after a crash.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
-/// How long a connection that was lost is waited for before it is looked again.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// Where the place is noted within the data directory.
 const PLACE: &str = "nats-sent";
 
@@ -62,7 +60,7 @@ impl Out {
             .inspect_err(|error| tracing::error!(%error, "the event log cannot be followed for NATS"))
             .ok()?;
         loop {
-            self.link_is_there().await;
+            self.link.connected().await; // what is sent without one would be gathered in memory
             for event in &events {
                 self.send_event(event).await;
             }
@@ -70,13 +68,6 @@ impl Out {
                 return events.last().map(|event| event.position);
             }
             tracing::warn!("the broker does not confirm what was sent: it is sent again");
-        }
-    }
-
-    /// Waits for the connection: what is sent without one would be gathered in memory.
-    async fn link_is_there(&self) {
-        while !self.link.broker.is_connected() {
-            tokio::time::sleep(PATIENCE).await;
         }
     }
 

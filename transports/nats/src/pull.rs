@@ -58,6 +58,8 @@ pub(crate) struct Pull {
     /// So many of those that were asked for are still to come.
     wanted: usize,
     heard: Instant,
+    /// Why there is nothing more, once what came before was handed over.
+    ended: Option<PullError>,
 }
 
 impl Pull {
@@ -69,11 +71,14 @@ impl Pull {
         let subscriber = subscriber.map_err(|error| PullError::Failed(error.to_string()))?;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", consumer.stream_name(), consumer.name());
         let (context, wanted, heard) = (context.clone(), 0, Instant::now());
-        Ok(Self { link, context, subject, inbox, subscriber, wanted, heard })
+        Ok(Self { link, context, subject, inbox, subscriber, wanted, heard, ended: None })
     }
 
     /// The next messages, at least one; waits until there is one. May be dropped and called again.
     pub(crate) async fn batch(&mut self) -> Result<Vec<jetstream::Message>, PullError> {
+        if let Some(ended) = self.ended.take() {
+            return Err(ended);
+        }
         let mut batch = Vec::new();
         while batch.is_empty() {
             self.ask().await?;
@@ -100,8 +105,9 @@ impl Pull {
         while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
             let Some(Some(message)) = self.subscriber.next().now_or_never() else { break };
             bytes += message.payload.len();
-            if self.take(message, &mut batch).is_err() {
-                break; // it will be silent, or refuse the next time
+            self.ended = self.take(message, &mut batch).err();
+            if self.ended.is_some() {
+                break;
             }
         }
         Ok(batch)

@@ -92,7 +92,9 @@ impl Requests {
         }
         // Others get what comes from now on; what came before is answered here.
         for (subscriber, work) in &mut subscribed {
-            let _ = subscriber.drain().await; // without a connection nothing comes
+            if !self.link.broker.is_connected() || subscriber.drain().await.is_err() {
+                break;
+            }
             while let Ok(Some(message)) = tokio::time::timeout(DRAIN_PATIENCE, subscriber.next()).await {
                 self.begin(&tasks, message, *work).await;
             }
@@ -102,6 +104,10 @@ impl Requests {
     }
 
     async fn begin(&self, tasks: &TaskTracker, message: Message, work: Work) {
+        if message.reply.as_deref().is_some_and(|reply| !self.subjects.may_answer_on(reply)) {
+            tracing::debug!(subject = %message.subject, "a request wants its answer where no answers go: it is passed over");
+            return;
+        }
         let Ok(place) = self.room.clone().try_acquire_owned() else {
             return Answer::busy().send(&self.link, &message).await;
         };

@@ -47,7 +47,22 @@ impl Consumer {
         stream_of_dead_letters(context, settings, subjects).await?;
         let made = stream.get_or_create_consumer(&settings.consumer, config(settings, subjects)).await;
         let consumer = made.map_err(failed("the consumer cannot be made"))?;
-        Ok(Self { stream, consumer })
+        let made = Self { stream, consumer };
+        made.require_subject(&subjects.publish())?;
+        Ok(made)
+    }
+
+    /// What is published for others, under another prefix, is not ours to take.
+    fn require_subject(&self, wanted: &str) -> Result<(), StreamError> {
+        let filter = self.consumer.cached_info().config.filter_subject.as_str();
+        let is_all = filter.is_empty() && self.stream.cached_info().config.subjects == [wanted];
+        if filter == wanted || is_all {
+            return Ok(());
+        }
+        let error = format!(
+            "expected a consumer of {wanted}, got one of {filter:?}: name others (nats.stream, nats.consumer)"
+        );
+        Err(StreamError { what: "the consumer cannot be used", error: error.into() })
     }
 
     /// How it is doing.
@@ -71,8 +86,9 @@ impl Consumer {
     /// Messages that are in the stream, if each of them is there for this consumer.
     pub(crate) async fn kept_for_it(&self) -> Result<Option<u64>, StreamError> {
         let info = self.stream.get_info().await.map_err(failed("the stream cannot be looked at"))?;
+        let filter = self.consumer.cached_info().config.filter_subject.as_str();
         let is_its_own = info.config.retention == RetentionPolicy::WorkQueue
-            && info.config.subjects == [self.consumer.cached_info().config.filter_subject.as_str()];
+            && (filter.is_empty() || info.config.subjects == [filter]);
         Ok(is_its_own.then_some(info.state.messages))
     }
 

@@ -62,6 +62,13 @@ impl Subjects {
         format!("{}.dead.{chosen}", self.prefix).into()
     }
 
+    /// Whether an answer may be sent to where a request wants it: not to what the broker itself or we listen to. Whoever asks chooses that
+    /// subject, and the answer is sent with what this server may do.
+    pub(crate) fn may_answer_on(&self, reply: &str) -> bool {
+        let is_ours = reply.strip_prefix(self.prefix.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        !reply.starts_with('$') && !is_ours
+    }
+
     /// Where a user's notifications go.
     pub(crate) fn user(&self, tenant: &Tenant, user: &UserId) -> Subject {
         format!("{}.user.{}", self.of(tenant), escape(user.as_str())).into()
