@@ -1,5 +1,5 @@
 //! Dead letters: what could not be accepted, with the problem, on a stream of its own. A message is given up only when its letter is
-//! stored. A task of its own does it, so that a flood of them does not keep the others waiting.
+//! stored. A task of its own does it, many at once, while the others are published.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::subject::Subjects;
 
-/// Letters that wait to be written. What is beyond comes again later, and nobody waits for it.
+/// Letters that wait to be written.
 pub(crate) const LETTERS: usize = 1_024;
 /// Letters that are written at once.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 /// Bytes of a message that its letter repeats: enough to see what it was.
 const DATA_BYTES: usize = 32 << 10;
 /// Headers that it repeats, and bytes of each.

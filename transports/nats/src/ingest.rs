@@ -31,6 +31,8 @@ use crate::table::Table;
 const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long nothing is taken when the log could not take what there was, at first and at most.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long a batch waits for dead letters that are being written.
+const LETTER_PATIENCE: Duration = Duration::from_millis(200);
 /// How often the consumer is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// To ask a consumer anew may be enough; after so many times it is made anew.
@@ -192,6 +194,7 @@ impl Ingest {
     /// Publishes messages and settles each. Whether the log could take them.
     async fn take(&self, batch: Vec<jetstream::Message>) -> bool {
         let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+        let mut patience = LETTER_PATIENCE;
         for incoming in batch.into_iter().filter_map(Incoming::new) {
             self.link.broker.received.add(1);
             self.link.broker.redelivered.add(u64::from(incoming.delivered > 1));
@@ -202,7 +205,7 @@ impl Ingest {
                     publications.push(incoming.with_key(publication));
                     messages.push(incoming);
                 }
-                Err(problem) => self.put_aside(incoming, problem).await,
+                Err(problem) => self.put_aside(incoming, problem, &mut patience).await,
             }
         }
         // Each row is an identity of its own; they share a commit.
@@ -223,7 +226,7 @@ impl Ingest {
     async fn publish(&self, (identity, publications, messages): Group) -> bool {
         let published = self.engine.publish_all(&identity, publications).await;
         let results = published.unwrap_or_else(|error| messages.iter().map(|_| Err(again(&error))).collect());
-        let mut taken = true;
+        let (mut taken, mut patience) = (true, LETTER_PATIENCE);
         for (incoming, result) in messages.into_iter().zip(results) {
             match result {
                 // What was published before is in the log as well.
@@ -232,15 +235,21 @@ impl Ingest {
                     taken &= matches!(error, Error::Rule { .. });
                     incoming.postpone(&self.link).await;
                 }
-                Err(error) => self.put_aside(incoming, error.into()).await,
+                Err(error) => self.put_aside(incoming, error.into(), &mut patience).await,
             }
         }
         taken
     }
 
-    async fn put_aside(&self, incoming: Incoming, problem: Problem) {
-        if let Err(full) = self.dead.try_send(Dead { incoming, problem }) {
-            full.into_inner().incoming.postpone(&self.link).await;
+    /// Waits for the letters that are under way, as a flood of them is best taken at the pace at which they are written. If that
+    /// is none, the rest of the batch is not waited for.
+    async fn put_aside(&self, incoming: Incoming, problem: Problem, patience: &mut Duration) {
+        match tokio::time::timeout(*patience, self.dead.reserve()).await {
+            Ok(Ok(place)) => place.send(Dead { incoming, problem }),
+            Ok(Err(_)) | Err(_) => {
+                *patience = Duration::ZERO;
+                incoming.postpone(&self.link).await;
+            }
         }
     }
 }

@@ -14,7 +14,6 @@ use tidings_engine::request::{self, RequestId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 use crate::MessageBytes;
 use crate::answer::Answer;
@@ -113,16 +112,11 @@ impl Requests {
         };
         let requests = self.clone();
         let id = request_id(&message);
-        let span = tracing::error_span!("request", %id);
-        let answered = request::within(id, work(self.clone(), message));
-        tasks.spawn(
-            async move {
-                let (message, answer) = answered.await;
-                answer.send(&requests.link, &message).await;
-                drop(place);
-            }
-            .instrument(span),
-        );
+        tasks.spawn(request::within(id, async move {
+            let (message, answer) = work(requests.clone(), message).await;
+            answer.send(&requests.link, &message).await;
+            drop(place);
+        }));
     }
 
     async fn publish(&self, message: &Message) -> Result<Answer, Problem> {
