@@ -7,6 +7,8 @@ use tidings_http::token::Grant;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::nats::broker::Broker;
+use crate::nats::until_state;
 use crate::world::{World, in_time, token};
 
 fn folder() -> PathBuf {
@@ -19,6 +21,13 @@ fn cargo_example(name: &str) -> Command {
     command.args(["run", "--quiet", "--package", "tidings-examples", "--example", name, "--"]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// Python with the clients that the examples need.
+fn python() -> PathBuf {
+    let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
+    assert!(python.exists(), "{} is missing: ./test.sh makes it", python.display());
+    python
 }
 
 fn of_ada(world: &World, command: &mut Command) {
@@ -64,9 +73,7 @@ async fn curl_publishes_and_listeners_in_rust_and_python_hear_it() {
     let world = World::start().await;
     let mut rust = cargo_example("listener");
     rust.arg("3");
-    let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
-    assert!(python.exists(), "{} is missing: ./test.sh makes it", python.display());
-    let mut script = Command::new(python);
+    let mut script = Command::new(python());
     script.arg(folder().join("listen.py")).arg("3");
     let mut listeners = Vec::new();
     for (mut command, greeting) in [(rust, "0 unread"), (script, "I am ada, with 0 unread")] {
@@ -95,6 +102,35 @@ async fn curl_publishes_and_listeners_in_rust_and_python_hear_it() {
             assert_eq!(heard.iter().filter(|line| line.ends_with(title)).count(), 1, "{title}: {heard:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn services_in_rust_and_python_publish_and_hear_over_nats() {
+    let broker = Broker::start().await;
+    let inboxes = "[[nats.inboxes]]\nusers = ['ada']\nallow = ['read', 'write']\n";
+    let world = World::with_configuration(&broker.settings(&format!("out = ['users']\n{inboxes}"))).await;
+    until_state(&world, "consuming").await;
+    let mut subscriber = cargo_example("nats_subscriber");
+    let mut subscriber =
+        subscriber.arg("3").env("NATS_URL", broker.url()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(subscriber.stdout.take().expect("an output")).lines();
+    assert_eq!(lines.next_line().await.expect("its output").as_deref(), Some("0 unread"));
+    let mut publisher = cargo_example("nats_publisher");
+    publisher.env("NATS_URL", broker.url());
+    let said = output(publisher).await;
+    assert!(said.ends_with("published, duplicate = false\npublished, duplicate = true\n"), "{said}");
+    let mut script = Command::new(python());
+    script.arg(folder().join("nats_service.py")).env("NATS_URL", broker.url());
+    let said = output(script).await;
+    assert!(said.starts_with("stored in TIDINGS\nnotification: Order 7 was paid\n422: "), "{said}");
+    let mut heard = Vec::new();
+    while let Some(line) = in_time("a line", lines.next_line()).await.expect("its output") {
+        heard.push(line);
+    }
+    for title in ["Booking 19 was accepted", "Booking 20 was accepted", "Order 7 was paid"] {
+        assert_eq!(heard.iter().filter(|line| *line == title).count(), 1, "{heard:?}");
+    }
+    assert_eq!(heard.iter().filter(|line| line.starts_with("read: {\"position\":")).count(), 3, "{heard:?}");
 }
 
 #[tokio::test]

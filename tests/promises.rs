@@ -25,6 +25,7 @@ mod limits;
 mod live;
 mod load;
 mod measuring;
+mod nats;
 mod openapi;
 mod operation;
 mod origins;

@@ -49,6 +49,11 @@ impl Server {
         Self::with_configuration(data, &format!("[limits]\n{limits}"), None, Some(core)).await
     }
 
+    /// The same with other settings than limits.
+    pub async fn with_settings_on_core(data: &Path, toml: &str, core: &str) -> Result<Self> {
+        Self::with_configuration(data, toml, None, Some(core)).await
+    }
+
     /// The same over TLS, with a certificate of its own.
     pub async fn with_tls(data: &Path, limits: &str) -> Result<Self> {
         std::fs::create_dir_all(data)?;

@@ -11,6 +11,7 @@ mod faults;
 mod issuer;
 mod limits;
 mod load;
+mod nats;
 mod nearest;
 mod problem;
 mod reload;
@@ -30,6 +31,7 @@ pub use cors::{ANY_ORIGIN, CorsSettings};
 pub use issuer::{IssuerSettings, KeyAlgorithm, KeySettings, KeySource};
 pub use limits::{LimitSettings, Rate};
 pub use load::{Flag, Loaded, PluginSettings, Sources, load};
+pub use nats::{InboxAction, InboxRule, NatsOut, NatsSettings, SubjectRule};
 pub use problem::{ConfigError, Findings, Problem, Source};
 pub use reload::{Change, Reloaded, without_secrets};
 pub use shutdown::ShutdownSettings;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What is said on standard error.
     pub log: LogSettings,
+    /// Where the NATS broker is, and what is done there.
+    pub nats: NatsSettings,
     /// With which certificate the server does TLS.
     pub tls: TlsSettings,
     /// Who may come in.
@@ -86,6 +90,7 @@ impl Default for Settings {
             delivery: DeliverySettings::default(),
             limits: LimitSettings::default(),
             log: LogSettings::default(),
+            nats: NatsSettings::default(),
             tls: TlsSettings::default(),
             token: TokenSettings::default(),
             channels: Vec::new(),
@@ -102,6 +107,7 @@ impl Settings {
         self.delivery.check(findings);
         self.cors.check(findings);
         self.limits.check(findings);
+        self.nats.check(findings);
         self.tls.check(findings);
         channels::check(&self.channels, findings);
         self.shutdown.check(findings);

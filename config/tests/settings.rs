@@ -107,6 +107,38 @@ fn each_mistake_in_a_file_is_said_with_its_place_and_what_was_meant() {
             "[log]\nbrightness = 3",
             "2:1: log.brightness: there is no such key; expected \"level\" or \"format\"",
         ),
+        // Settings of NATS, which are subjects and names on a broker.
+        (
+            "[nats]\nurl = 'nats://ada:secret@host'",
+            "2:7: nats.url: expected nats://HOST:PORT or tls://HOST:PORT, or several with commas between them, without a \
+             user or a password in it, which are nats.user and nats.password",
+        ),
+        ("[nats]\nuser = 'ada'", "2:8: nats.user: expected nats.password beside it"),
+        (
+            "[nats]\ncredentials-file = 'a'\nnkey-file = 'b'",
+            "3:13: nats.nkey-file: expected none beside nats.credentials-file: a broker takes one of them",
+        ),
+        ("[nats]\nprefix = 'a b'", "2:10: nats.prefix: expected 1 to 64 of a-z A-Z 0-9 _ -, got \"a b\""),
+        ("[nats]\nstream = 'a.b'", "2:10: nats.stream: expected 1 to 64 of a-z A-Z 0-9 _ -, got \"a.b\""),
+        ("[nats]\nin-flight = 100_001", "2:13: nats.in-flight: expected 1 to 100000, got 100001"),
+        (
+            "[nats]\nout = ['logs']",
+            "2:8: nats.out[0]: expected \"users\", \"channels\" or \"log\", got \"logs\"; did you mean \"log\"?",
+        ),
+        (
+            "[[nats.subjects]]\nsubject = 'shop.>.x'",
+            "2:11: nats.subjects[0].subject: expected what follows `publish.` in a subject, such as shop.> or \
+             shop.*.orders, got \"shop.>.x\"",
+        ),
+        (
+            "[[nats.subjects]]\naudience = ['topic:*', '*']",
+            "2:12: nats.subjects[0].audience: expected channels, or a kind and the beginning of a name followed by *, such \
+             as topic:* or user:*, got \"*\"",
+        ),
+        (
+            "[[nats.inboxes]]\ntenant = 'a b'",
+            "2:10: nats.inboxes[0].tenant: expected a tenant: 1 to 64 of a-z A-Z 0-9 _ -, got \"a b\"",
+        ),
         // Values of another type.
         ("listen = 7400", "1:10: listen: expected an address and a port such as 127.0.0.1:7400, got 7400"),
         (

@@ -3,6 +3,7 @@
 //! `type` is the notification's type, `source` and `id` are its idempotency key, and `data` holds the rest of the
 //! notification as a publish has it. Extension attributes are passed over.
 
+use percent_encoding::percent_decode_str;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -85,6 +86,31 @@ impl CloudEvent {
         parse(json)
     }
 
+    /// One in binary mode: its attributes are headers (`ce-id`, percent-encoded), and its data is the body.
+    ///
+    /// # Errors
+    /// The header that was not as expected, or the field of the body.
+    pub fn of_headers<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Self, InputError> {
+        let attribute = |name: &str| {
+            let name = format!("ce-{name}");
+            let wrong = |expected: &str| FieldError::new(name.as_str(), format!("expected {expected}"));
+            let value = header(&name).ok_or_else(|| wrong("this attribute of a CloudEvent"))?;
+            let decoded = percent_decode_str(value).decode_utf8();
+            decoded.map(String::from).map_err(|_| wrong("percent-encoded UTF-8"))
+        };
+        let data = if body.is_empty() { Map::new() } else { parse(body).map_err(within_data)? };
+        let of = |name| attribute(name).map_err(InputError::Field);
+        Ok(Self {
+            specversion: of("specversion")?,
+            id: of("id")?,
+            source: of("source")?,
+            kind: of("type")?,
+            datacontenttype: None,
+            data: Some(data),
+            data_base64: None,
+        })
+    }
+
     /// The notification it carries.
     ///
     /// # Errors
@@ -108,6 +134,13 @@ impl CloudEvent {
         let source = source.ok_or_else(|| attribute("source", "a URI reference of 1 to 512 bytes"))?;
         let draft = draft(kind, key, self.data.unwrap_or_default())?;
         Ok(Publication { draft, source: Some(source) })
+    }
+}
+
+fn within_data(error: InputError) -> InputError {
+    match error {
+        InputError::Field(field) => InputError::Field(field.within("data")),
+        other => other,
     }
 }
 
@@ -159,6 +192,24 @@ mod tests {
         assert_eq!(publication.draft.title, "Accepted");
         assert_eq!(publication.draft.idempotency_key.unwrap().as_str(), "e-1");
         assert_eq!(publication.source.unwrap().as_str(), "source:/bookings");
+    }
+
+    #[test]
+    fn attributes_may_be_headers() {
+        let headers = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "e%201"),
+            ("ce-source", "/b"),
+            ("ce-type", "booking.accepted"),
+        ];
+        let header = |name: &str| headers.iter().find(|(given, _)| *given == name).map(|(_, value)| *value);
+        let event = CloudEvent::of_headers(header, br#"{"title":"Accepted"}"#).unwrap();
+        assert_eq!(event.into_publication().unwrap().draft.idempotency_key.unwrap().as_str(), "e 1");
+        let missing =
+            CloudEvent::of_headers(|name| header(name).filter(|_| name != "ce-id"), b"").unwrap_err();
+        assert!(matches!(missing, InputError::Field(field) if field.field == "ce-id"));
+        let wrong = CloudEvent::of_headers(header, b"[]").unwrap_err();
+        assert!(matches!(wrong, InputError::Field(field) if field.field == "data"));
     }
 
     #[test]

@@ -28,6 +28,7 @@
 pub mod access;
 mod audience;
 pub mod backup;
+pub mod broker;
 pub mod check;
 pub mod clock;
 mod cloudevent;
@@ -52,6 +53,7 @@ mod names;
 pub mod notification;
 pub mod plugin;
 mod position;
+pub mod problem;
 mod progress;
 mod projector;
 mod query;

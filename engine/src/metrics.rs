@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::broker::Broker;
 use crate::event::Event;
 use crate::resume::{Reset, Resumed};
 
@@ -33,7 +34,8 @@ const COMMANDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 5
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    pub(crate) fn add(&self, more: u64) {
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
@@ -175,6 +177,7 @@ pub struct Metrics {
     pub mailboxes_full: Counter,
     events: Mutex<BTreeMap<String, u64>>,
     transports: Mutex<BTreeMap<&'static str, Arc<TransportMetrics>>>,
+    brokers: Mutex<BTreeMap<&'static str, Arc<Broker>>>,
 }
 
 impl Default for Metrics {
@@ -190,6 +193,7 @@ impl Default for Metrics {
             mailboxes_full: Counter::default(),
             events: Mutex::default(),
             transports: Mutex::default(),
+            brokers: Mutex::default(),
         }
     }
 }
@@ -205,6 +209,18 @@ impl Metrics {
     #[must_use]
     pub fn transports(&self) -> Vec<(&'static str, Arc<TransportMetrics>)> {
         lock(&self.transports).iter().map(|(name, metrics)| (*name, metrics.clone())).collect()
+    }
+
+    /// What is told of the connection to a broker, which a transport notes there.
+    #[must_use]
+    pub fn broker(&self, name: &'static str) -> Arc<Broker> {
+        lock(&self.brokers).entry(name).or_default().clone()
+    }
+
+    /// What is told of each broker that there is a connection to, or should be.
+    #[must_use]
+    pub fn brokers(&self) -> Vec<(&'static str, Arc<Broker>)> {
+        lock(&self.brokers).iter().map(|(name, broker)| (*name, broker.clone())).collect()
     }
 
     /// A commit that succeeded.

@@ -287,6 +287,9 @@ pub(crate) struct TailArgs {
     /// A JSON object a line, for machines
     #[arg(long)]
     pub(crate) json: bool,
+    /// From the NATS broker of the configuration instead of the server, as it goes out there (nats.out = ["log"])
+    #[arg(long, conflicts_with = "after")]
+    pub(crate) nats: bool,
     #[command(flatten)]
     pub(crate) server: Server,
 }

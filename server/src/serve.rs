@@ -12,12 +12,13 @@ use tidings_engine::{Engine, Options, StartError};
 use tidings_http::tls::{Certificate, Tls};
 use tidings_http::token::{Tokens, mint};
 use tidings_http::{Http, Routes};
+use tidings_nats::Nats;
 use tidings_sse::EventStreams;
 use tidings_web::{Demo, Web};
 use tidings_ws::WebSockets;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Flags, ServeArgs};
@@ -90,6 +91,7 @@ pub(crate) async fn run(flags: Flags, loaded: Loaded, args: &ServeArgs) -> anyho
 fn greeting(settings: &Settings, server: &Server) -> String {
     let address = server.address;
     let metrics = server.metrics_address.map(|address| format!("  metrics    http://{address}/metrics\n"));
+    let nats = settings.nats.url.as_ref().map(|url| format!("  NATS       {url}\n"));
     let s = if settings.tls.files().is_some() { "s" } else { "" };
     format!(
         "tidings {version} serves\n  \
@@ -98,10 +100,11 @@ fn greeting(settings: &Settings, server: &Server) -> String {
            SSE        http{s}://{address}/v1/events\n  \
            page       http{s}://{address}/\n  \
            health     http{s}://{address}/health/ready\n\
-         {metrics}  data       {data}\n\n\
+         {metrics}{nats}  data       {data}\n\n\
          Try in another terminal:\n{commands}",
         version = env!("CARGO_PKG_VERSION"),
         metrics = metrics.unwrap_or_default(),
+        nats = nats.unwrap_or_default(),
         data = settings.data_dir.display(),
         commands = commands_to_try(settings, address),
     )
@@ -155,6 +158,7 @@ impl Server {
                 bound.with_context(|| format!("cannot listen on {address}, which metrics-listen names"))?;
         }
         let (address, metrics_address) = (http.address(), http.metrics_address());
+        let nats = Nats::of(now.subscribe())?;
         let demo = with_demo.then(|| demo(settings, &secret, address)).transpose()?;
         let mut options = Options::new(&settings.data_dir);
         options.plugins = plugins::of(settings)?;
@@ -178,12 +182,10 @@ impl Server {
         };
         tracing::info!(%address, data = %settings.data_dir.display(), position = %engine.log().head(), "serving");
         let shutdown = CancellationToken::new();
-        let http: Box<dyn Transport> = Box::new(transports(demo).into_iter().fold(http, Http::with));
-        let name = http.name();
-        let running = http.run(engine.clone(), shutdown.clone());
-        let transports = tokio::spawn(async move {
-            running.await.map_err(|error| anyhow::anyhow!("the transport {name} failed: {error}"))
-        });
+        let http = transports(demo).into_iter().fold(http, Http::with);
+        let nats = nats.map(|nats| Box::new(nats) as Box<dyn Transport>);
+        let running = std::iter::once(Box::new(http) as Box<dyn Transport>).chain(nats);
+        let transports = tokio::spawn(until_all_end(run_all(running, &engine, &shutdown), shutdown.clone()));
         Ok(Self {
             address,
             metrics_address,
@@ -259,6 +261,37 @@ impl Server {
             _ = self.interrupt.recv() => bail!("told to stop once more: stopped at once; the log is whole"),
         }
     }
+}
+
+/// Runs transports: each serves when this returns.
+fn run_all(
+    transports: impl Iterator<Item = Box<dyn Transport>>,
+    engine: &Engine,
+    shutdown: &CancellationToken,
+) -> JoinSet<anyhow::Result<()>> {
+    let mut running = JoinSet::new();
+    for transport in transports {
+        let name = transport.name();
+        let ended = transport.run(engine.clone(), shutdown.child_token());
+        running.spawn(async move {
+            ended.await.map_err(|error| anyhow::anyhow!("the transport {name} failed: {error}"))
+        });
+    }
+    running
+}
+
+/// Waits until all have ended, or until one does that was not told to.
+async fn until_all_end(
+    mut running: JoinSet<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    while let Some(ended) = running.join_next().await {
+        ended??;
+        if !shutdown.is_cancelled() {
+            bail!("a transport ended without being told to");
+        }
+    }
+    Ok(())
 }
 
 /// What lives on HTTP beside the REST API.

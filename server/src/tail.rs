@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use anyhow::bail;
 use futures_util::StreamExt;
 use serde_json::Value;
 use tidings_config::Settings;
@@ -11,6 +12,9 @@ use crate::cli::TailArgs;
 use crate::client::Client;
 
 pub(crate) async fn run(settings: &Settings, args: TailArgs) -> anyhow::Result<()> {
+    if args.nats {
+        return follow_nats(settings, args.json).await;
+    }
     let grant = Grant { scopes: vec!["admin".to_owned()], ..Grant::default() };
     let client = Client::new(settings, &args.server, grant)?;
     let after = args.after.map(|after| format!("&after={after}")).unwrap_or_default();
@@ -27,6 +31,22 @@ pub(crate) async fn run(settings: &Settings, args: TailArgs) -> anyhow::Result<(
         }
     }
     eprintln!("the server has ended the log");
+    Ok(())
+}
+
+/// What goes out on NATS, until somebody ends it.
+async fn follow_nats(settings: &Settings, json: bool) -> anyhow::Result<()> {
+    let Some(url) = &settings.nats.url else {
+        bail!("there is no broker: the setting nats.url names it");
+    };
+    let mut events = tidings_nats::tail(&settings.nats).await?;
+    eprintln!("following {url}; the server sends its log there with nats.out = [\"log\"]");
+    while let Some(event) = events.next().await {
+        let line = [&event[..], b"\n"].concat();
+        if print(&line, json).is_err() {
+            return Ok(()); // whoever read it has gone
+        }
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Health: whether the process lives, and whether it serves.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -44,6 +46,9 @@ struct Ready {
     status: &'static str,
     /// How far the log goes.
     position: Position,
+    /// How the connection to each broker is: `disconnected`, `connected`, or `consuming`. It serves without them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    brokers: BTreeMap<&'static str, &'static str>,
 }
 
 pub(crate) async fn live() -> Response {
@@ -59,5 +64,7 @@ async fn ready(State(context): State<Context>) -> Response {
         (true, false) => (StatusCode::OK, "read-only"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    (status, Json(Ready { status: text, position: context.engine.log().head() })).into_response()
+    let brokers = context.engine.metrics().brokers();
+    let brokers = brokers.iter().map(|(name, broker)| (*name, broker.state())).collect();
+    (status, Json(Ready { status: text, position: context.engine.log().head(), brokers })).into_response()
 }

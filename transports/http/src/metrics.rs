@@ -21,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tidings_engine::Engine;
 use tidings_engine::access::Scope;
+use tidings_engine::broker::Broker;
 use tidings_engine::metrics::{Distribution, Mailboxes};
 
 use crate::openapi::Section;
@@ -138,6 +139,7 @@ impl Collector for Scrape {
         self.log(&mut page)?;
         self.transports(&mut page)?;
         self.hub(&mut page)?;
+        self.brokers(&mut page)?;
         process::encode(&mut page)
     }
 }
@@ -197,6 +199,40 @@ impl Scrape {
         page.histograms("tidings_delivery_seconds", help, late)
     }
 
+    fn brokers(&self, page: &mut Page<'_>) -> Result {
+        let brokers = self.engine.metrics().brokers();
+        let of = |name: &'static str| Some(("broker", name));
+        let gauge = |value: OfBroker| {
+            brokers.iter().map(move |(name, broker)| (of(name), value(broker) as f64)).collect::<Vec<_>>()
+        };
+        let help = "1 while there is a connection to the broker";
+        page.gauges("tidings_broker_connected", help, gauge(|broker| broker.is_connected().into()))?;
+        let help = "Messages that wait at the broker to be published";
+        page.gauges("tidings_broker_lag_messages", help, gauge(|broker| broker.waiting.get()))?;
+        let help = "Messages that the broker has handed out and that are not acknowledged";
+        let unacknowledged = gauge(|broker| broker.unacknowledged.get());
+        page.gauges("tidings_broker_unacknowledged_messages", help, unacknowledged)?;
+        let counters: [(&str, &str, OfBroker); 9] = [
+            ("tidings_broker_connects", "Connections made to the broker", |broker| broker.connects.get()),
+            ("tidings_broker_received", "Messages that came to be published", |broker| broker.received.get()),
+            ("tidings_broker_redelivered", "Messages that came once more", |broker| broker.redelivered.get()),
+            ("tidings_broker_accepted", "Messages published and acknowledged", |broker| {
+                broker.accepted.get()
+            }),
+            ("tidings_broker_postponed", "Messages given back for later", |broker| broker.postponed.get()),
+            ("tidings_broker_dead_letters", "Messages put aside as dead letters", |broker| broker.dead.get()),
+            ("tidings_broker_requests", "Requests over the broker that were answered", |broker| {
+                broker.requests.get()
+            }),
+            ("tidings_broker_sent", "Messages sent for downstream services", |broker| broker.sent.get()),
+            ("tidings_broker_renewals", "Times that consuming was begun anew", |broker| broker.renewed.get()),
+        ];
+        for (name, help, value) in counters {
+            page.counters(name, help, brokers.iter().map(|(name, broker)| (of(name), value(broker))))?;
+        }
+        Ok(())
+    }
+
     fn hub(&self, page: &mut Page<'_>) -> Result {
         let metrics = self.engine.metrics();
         let resumes = &metrics.resumes;
@@ -228,6 +264,8 @@ impl Scrape {
     }
 }
 
+/// A number of what is told of a broker.
+type OfBroker = fn(&Broker) -> u64;
 /// A label and its value.
 type Label<'l> = Option<(&'static str, &'l str)>;
 

@@ -1,4 +1,4 @@
-//! Problems: errors as RFC 9457 problem documents, which name the field and what was expected.
+//! Problems on HTTP: the engine's problem documents, with those that only HTTP has, and the status and headers of each.
 
 use std::time::Duration;
 
@@ -9,24 +9,14 @@ use serde::Serialize;
 use tidings_config::Rate;
 use tidings_engine::Error;
 use tidings_engine::input::{FieldError, InputError};
+use tidings_engine::problem::Problem as Document;
 
 /// What went wrong, for the client to act on.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
-    /// Which problem it is, for ever the same: `urn:tidings:problem:invalid-field`.
-    #[serde(rename = "type")]
-    #[schemars(extend("pattern" = "^urn:tidings:problem:[a-z-]+$"))]
-    kind: String,
-    /// The same in words.
-    title: &'static str,
-    /// The HTTP status; on other transports it stands for the same.
-    #[schemars(range(min = 400, max = 599))]
-    status: u16,
-    /// What it was this time.
-    detail: String,
-    /// The fields that were not as expected.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldError>,
+    /// What every transport says of it.
+    #[serde(flatten)]
+    document: Document,
     /// The limit that was met.
     #[serde(flatten)]
     met: Option<Box<Met>>,
@@ -49,8 +39,7 @@ const CONNECT_AFTER: Duration = Duration::from_secs(10);
 
 impl Problem {
     fn new(code: &str, title: &'static str, status: StatusCode, detail: impl Into<String>) -> Self {
-        let kind = format!("urn:tidings:problem:{code}");
-        Self { kind, title, status: status.as_u16(), detail: detail.into(), errors: Vec::new(), met: None }
+        Document::new(code, title, status.as_u16(), detail).into()
     }
 
     fn of_limit(self, limit: &'static str, retry_after: Duration) -> Self {
@@ -83,29 +72,14 @@ impl Problem {
             .of_limit(limit, CONNECT_AFTER)
     }
 
-    /// Fields that are not as expected.
-    fn fields(errors: Vec<FieldError>) -> Self {
-        let detail = errors.first().map_or_else(String::new, |error| match error.field.as_str() {
-            "" => error.detail.clone(),
-            field => format!("{field}: {}", error.detail),
-        });
-        let problem = Self::new(
-            "invalid-field",
-            "A field is not as expected",
-            StatusCode::UNPROCESSABLE_ENTITY,
-            detail,
-        );
-        Self { errors, ..problem }
-    }
-
     /// One field that is not as expected.
     pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::fields(vec![FieldError::new(field, detail)])
+        Document::field(field, detail).into()
     }
 
     /// The body or frame is not JSON, or nests too deep.
     pub fn malformed(detail: impl Into<String>) -> Self {
-        Self::new("malformed-json", "The input is not JSON as expected", StatusCode::BAD_REQUEST, detail)
+        Document::malformed(detail).into()
     }
 
     /// There is no token, or it is not valid. Says nothing about why, to nobody's help but the guesser's.
@@ -125,20 +99,12 @@ impl Problem {
     /// The input is larger than it may be.
     #[must_use]
     pub fn too_large(most: usize) -> Self {
-        let detail = format!("expected at most {most} bytes");
-        Self::new("too-large", "The input is too large", StatusCode::PAYLOAD_TOO_LARGE, detail)
+        Document::too_large(most).into()
     }
 
     /// The content type is none of those that are expected.
     pub fn media_type(expected: &str, got: &str) -> Self {
-        let got = if got.is_empty() { "none" } else { got };
-        let detail = format!("expected the content type {expected}, got {got}");
-        Self::new(
-            "unsupported-media-type",
-            "Not this content type",
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            detail,
-        )
+        Document::media_type(expected, got).into()
     }
 
     pub(crate) fn timeout(patience: Duration) -> Self {
@@ -183,75 +149,37 @@ impl Problem {
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.document.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The same problem of fields that lie within `outer`.
     #[must_use]
-    pub fn within(mut self, outer: &str) -> Self {
-        if !self.errors.is_empty() {
-            let errors = self.errors.into_iter().map(|error| error.within(outer)).collect();
-            self = Self::fields(errors);
-        }
-        self
+    pub fn within(self, outer: &str) -> Self {
+        Self { document: self.document.within(outer), ..self }
+    }
+}
+
+impl From<Document> for Problem {
+    fn from(document: Document) -> Self {
+        Self { document, met: None }
     }
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        let of = |code, title, status| Self::new(code, title, status, detail.clone());
-        match error {
-            Error::Invalid(errors) => Self::fields(errors),
-            Error::Malformed(detail) => Self::malformed(detail),
-            Error::Forbidden { .. } => {
-                of("forbidden", "The token does not allow this", StatusCode::FORBIDDEN)
-            }
-            Error::NotFound { field } => {
-                let title = "There is no such notification here";
-                let problem = Self::new("no-such-notification", title, StatusCode::NOT_FOUND, detail);
-                let error = FieldError::new(field, "expected the id of a notification in this inbox");
-                Self { errors: vec![error], ..problem }
-            }
-            Error::NobodyAddressed => {
-                of("nobody-addressed", "Nobody is addressed", StatusCode::UNPROCESSABLE_ENTITY)
-            }
-            Error::KeyReused => {
-                of("key-reused", "The idempotency key stands for something else", StatusCode::CONFLICT)
-            }
-            Error::Rule { .. } => {
-                of("rule-failed", "A routing rule failed", StatusCode::INTERNAL_SERVER_ERROR)
-            }
-            Error::Busy => of("busy", "More is waiting than can be written", StatusCode::SERVICE_UNAVAILABLE),
-            Error::InsufficientStorage => {
-                of("insufficient-storage", "The disk is nearly full", StatusCode::INSUFFICIENT_STORAGE)
-            }
-            Error::OutcomeUnknown => of(
-                "outcome-unknown",
-                "It is not known whether this was done",
-                StatusCode::SERVICE_UNAVAILABLE,
-            ),
-            Error::NotReached { .. } => of(
-                "position-not-reached",
-                "The position has not been reached",
-                StatusCode::SERVICE_UNAVAILABLE,
-            ),
-            Error::Rebuilding => of("rebuilding", "It is being done already", StatusCode::CONFLICT),
-            Error::Stopping => of("stopping", "The server is stopping", StatusCode::SERVICE_UNAVAILABLE),
-            Error::Internal => of("internal", "Something failed inside", StatusCode::INTERNAL_SERVER_ERROR),
-        }
+        Document::from(error).into()
     }
 }
 
 impl From<InputError> for Problem {
     fn from(error: InputError) -> Self {
-        Error::from(error).into()
+        Document::from(error).into()
     }
 }
 
 impl From<FieldError> for Problem {
     fn from(error: FieldError) -> Self {
-        Self::fields(vec![error])
+        Document::from(error).into()
     }
 }
 

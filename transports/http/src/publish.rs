@@ -3,11 +3,10 @@
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 use tidings_engine::command::Receipt;
 use tidings_engine::{CloudEvent, Draft, IdempotencyKey, Identity, Position, Publication, input, limits};
 
@@ -295,29 +294,6 @@ fn cloudevent(json: &[u8]) -> Result<Publication, Problem> {
 
 /// A CloudEvent in binary mode: its attributes are headers, its data is the body.
 fn binary_cloudevent(headers: &HeaderMap, body: &[u8]) -> Result<Publication, Problem> {
-    let attribute = |name: &str| {
-        let header = format!("ce-{name}");
-        let value = headers.get(&header).and_then(|value| value.to_str().ok());
-        let value = value
-            .ok_or_else(|| Problem::field(header.as_str(), "expected this attribute of a CloudEvent"))?;
-        let decoded = percent_decode_str(value).decode_utf8();
-        decoded
-            .map(String::from)
-            .map_err(|_| Problem::field(header.as_str(), "expected percent-encoded UTF-8"))
-    };
-    let data: Map<String, Value> = if body.is_empty() {
-        Map::new()
-    } else {
-        input::parse(body).map_err(|e| Problem::from(e).within("data"))?
-    };
-    let event = CloudEvent {
-        specversion: attribute("specversion")?,
-        id: attribute("id")?,
-        source: attribute("source")?,
-        kind: attribute("type")?,
-        datacontenttype: None,
-        data: Some(data),
-        data_base64: None,
-    };
-    Ok(event.into_publication()?)
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Ok(CloudEvent::of_headers(header, body)?.into_publication()?)
 }
