@@ -307,6 +307,38 @@ mod tests {
     }
 
     #[test]
+    fn a_slit_with_uneven_ends_is_no_edge_and_its_ends_are_corners() {
+        let uneven = ring(&[
+            [-120.0, -85.0],
+            [-180.0, -84.0],
+            [-180.0, -90.0],
+            [180.0, -90.0],
+            [180.0, -80.0],
+            [60.0, -80.0],
+            [-120.0, -85.0],
+        ]);
+        let shape = polygons(vec![vec![uneven]]).unwrap();
+        assert!(contains(&shape, -90.0, 0.0) && contains(&shape, -84.6, -150.0));
+        assert!(!contains(&shape, -84.4, -150.0) && !contains(&shape, -83.0, -179.0));
+        assert!(contains(&shape, -80.1, 179.0) && contains(&shape, -83.0, 180.0));
+        let points_between = ring(&[
+            [180.0, 80.0],
+            [180.0, 85.0],
+            [180.0, 90.0],
+            [-180.0, 90.0],
+            [-180.0, 85.0],
+            [-180.0, 80.0],
+            [-60.0, 80.0],
+            [60.0, 80.0],
+            [180.0, 80.0],
+        ]);
+        let shape = polygons(vec![vec![points_between]]).unwrap();
+        assert!(
+            contains(&shape, 80.1, 180.0) && contains(&shape, 90.0, 0.0) && !contains(&shape, 79.9, 180.0)
+        );
+    }
+
+    #[test]
     fn straight_edges_follow_the_parallel_and_great_circles_do_not() {
         let rings = vec![ring(&[[0.0, 60.0], [30.0, 60.0], [30.0, 50.0], [0.0, 50.0], [0.0, 60.0]])];
         let straight = polygons(vec![rings.clone()]).unwrap();

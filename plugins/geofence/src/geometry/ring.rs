@@ -92,26 +92,33 @@ fn remove_what_stays(corners: &mut Vec<Corner>) {
 
 fn remove_way_to_a_pole_and_back(corners: &mut Vec<Corner>) {
     let count = corners.len();
-    let meridian = |corner: &Corner| corner.vertex.lon.rem_euclid(360.0);
     let is_way_back = |at: usize| {
         let (before, after) = (&corners[(at + count - 1) % count], &corners[(at + 1) % count]);
-        corners[at].vertex.is_pole() && meridian(before) == meridian(after)
+        corners[at].vertex.is_pole() && are_on_a_meridian(before, after)
     };
     let Some(pole) = (0..count).find(|&at| count > 3 && is_way_back(at)) else { return };
-    let (before, after) = ((pole + count - 1) % count, (pole + 1) % count);
-    // Of the two ends of the way, the one farther from the pole stays.
-    let from_pole = |at: usize| 90.0 - corners[at].vertex.lat.abs();
-    let mut gone = vec![pole];
-    if corners[before].vertex.lat == corners[after].vertex.lat {
-        gone.push(after);
-    } else {
-        gone.push(if from_pole(before) < from_pole(after) { before } else { after });
+    // The ends of the way are then the last corner and the first.
+    corners.rotate_left((pole + 1) % count);
+    corners.pop();
+    while let [first, second, .., before_last, last] = corners.as_slice()
+        && are_on_a_meridian(first, last)
+    {
+        let from_pole = |corner: &Corner| 90.0 - corner.vertex.lat.abs();
+        if first.vertex.vector() == last.vertex.vector() {
+            corners.remove(0);
+        // An end is a true corner if the ring comes to it from elsewhere; else it is a point on the way.
+        } else if from_pole(first) < from_pole(last) && are_on_a_meridian(first, second) {
+            corners.remove(0);
+        } else if from_pole(last) < from_pole(first) && are_on_a_meridian(last, before_last) {
+            corners.pop();
+        } else {
+            return;
+        }
     }
-    let mut at = 0;
-    corners.retain(|_| {
-        at += 1;
-        !gone.contains(&(at - 1))
-    });
+}
+
+fn are_on_a_meridian(one: &Corner, other: &Corner) -> bool {
+    one.vertex.lon.rem_euclid(360.0) == other.vertex.lon.rem_euclid(360.0)
 }
 
 #[cfg(test)]
@@ -157,6 +164,44 @@ mod tests {
             [-180.0, -84.0],
         ]);
         assert_eq!(corners(&uneven, "").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn of_the_ends_of_a_slit_the_true_corners_stay() {
+        let kept = |positions: &[[f64; 2]]| -> Vec<[f64; 2]> {
+            let kept = corners(&ring(positions), "").unwrap();
+            kept.iter().map(|corner| [corner.vertex.lon, corner.vertex.lat]).collect()
+        };
+        let uneven = [
+            [-120.0, -85.0],
+            [-180.0, -84.0],
+            [-180.0, -90.0],
+            [180.0, -90.0],
+            [180.0, -80.0],
+            [60.0, -80.0],
+            [-120.0, -85.0],
+        ];
+        let mut turned = uneven;
+        turned.reverse();
+        for positions in [uneven, turned] {
+            let mut kept = kept(&positions);
+            kept.sort_by(|one, other| one[0].total_cmp(&other[0]));
+            assert_eq!(kept, [[-180.0, -84.0], [-120.0, -85.0], [60.0, -80.0], [180.0, -80.0]]);
+        }
+        let points_between = [
+            [180.0, 80.0],
+            [180.0, 85.0],
+            [180.0, 90.0],
+            [-180.0, 90.0],
+            [-180.0, 85.0],
+            [-180.0, 80.0],
+            [-60.0, 80.0],
+            [60.0, 80.0],
+            [180.0, 80.0],
+        ];
+        let mut kept = kept(&points_between);
+        kept.sort_by(|one, other| one[0].total_cmp(&other[0]));
+        assert_eq!(kept, [[-60.0, 80.0], [60.0, 80.0], [180.0, 80.0]]);
     }
 
     #[test]
