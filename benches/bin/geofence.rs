@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use tidings_benches::fences::{InDegrees, InSpace, Sample, World, in_degrees};
 use tidings_geofence::Position;
@@ -33,6 +33,7 @@ fn main() -> Result<()> {
     let mut arguments =
         std::env::args().skip(1).map(|count| count.parse::<usize>().context("expected a number"));
     let count = arguments.next().transpose()?.unwrap_or(1_000_000);
+    ensure!(count > 0, "expected at least one fence, got 0");
     let moves = arguments.next().transpose()?.unwrap_or(count);
     let mut world = World::new(8);
     let mut samples: Vec<Sample> = (0..count).map(|_| world.fence()).collect();

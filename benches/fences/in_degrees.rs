@@ -1,7 +1,7 @@
 //! What comes to mind first: an R-tree of boxes in degrees, the haversine distance, and geo's `Contains` in the plane of
 //! latitude and longitude. Wrong at the antimeridian and the poles.
 
-use geo::{Contains, Coord, Distance, Haversine, LineString, Point, Polygon};
+use geo::{BoundingRect, Contains, Coord, Distance, Haversine, LineString, Point, Polygon};
 use rstar::{AABB, RTree, RTreeObject};
 
 use super::Sample;
@@ -53,11 +53,18 @@ impl Area {
     }
 
     fn leaf(&self, number: usize) -> Leaf {
+        Leaf { bounds: self.bounds(), number: number as u32 }
+    }
+
+    fn bounds(&self) -> AABB<[f64; 2]> {
+        if let Some(ring) = self.polygon.as_ref().and_then(|polygon| polygon.bounding_rect()) {
+            return AABB::from_corners(ring.min().into(), ring.max().into());
+        }
         let height = self.radius / 111_195.0;
         let width = (height / self.centre.y().to_radians().cos().max(1e-3)).min(180.0);
         let low = [self.centre.x() - width, self.centre.y() - height];
         let high = [self.centre.x() + width, self.centre.y() + height];
-        Leaf { bounds: AABB::from_corners(low, high), number: number as u32 }
+        AABB::from_corners(low, high)
     }
 }
 

@@ -4,6 +4,7 @@
 //! position that jitters on the boundary, as all do, enters once. A fence that goes or no longer counts is left. Knows the
 //! positions it is told, in their order, and nothing of what lies between them.
 
+use crate::geometry::Shape;
 use crate::index::{FenceId, Query, Version};
 
 /// What was crossed.
@@ -38,14 +39,17 @@ impl Inside {
         &self.fences
     }
 
-    /// The next position. `margin` is how many metres outside of a fence it is left; which fences count, the query says.
+    /// The next position. `margin` is how many metres outside of a fence it is left, and how much farther from its centre
+    /// than the query's `within`; which fences count, the query says.
     pub fn step(&mut self, version: &Version, query: &Query, margin: f64) -> Vec<Crossing> {
         let holding: Vec<FenceId> = version.matches(query).iter().map(|found| found.fence).collect();
         let place = query.at.vector();
-        let stays = |fence| {
-            version.counts(fence, query)
-                && version.shape(fence).is_some_and(|shape| shape.distance(place) <= margin)
+        let is_near = |shape: &Shape| {
+            query.within.is_none_or(|within| place.distance(shape.centre()) <= within + margin)
+                && shape.distance(place) <= margin
         };
+        let stays =
+            |fence| version.counts(fence, query) && version.shape(fence).as_ref().is_some_and(is_near);
         self.step_to(holding, stays)
     }
 
@@ -100,6 +104,22 @@ mod tests {
         assert_eq!(step(1_051.0), [Crossing::Left(id(1))]);
         assert_eq!(step(1_040.0), []);
         assert_eq!(step(900.0), [Crossing::Entered(id(1))]);
+    }
+
+    #[test]
+    fn a_fence_whose_centre_is_too_far_away_is_left() {
+        let index = FenceIndex::new([circle(1, 0.0, 0.0, 5_000.0)]);
+        let mut inside = Inside::default();
+        let mut step = |metres: f64| {
+            let lon = (metres / crate::sphere::EARTH_RADIUS).to_degrees();
+            let query = Query { within: Some(1_000.0), ..Query::at(Position::new(0.0, lon).unwrap()) };
+            inside.step(&index.version(), &query, 50.0)
+        };
+        assert_eq!(step(1_010.0), []);
+        assert_eq!(step(990.0), [Crossing::Entered(id(1))]);
+        assert_eq!(step(1_049.0), []);
+        assert_eq!(step(1_051.0), [Crossing::Left(id(1))]);
+        assert_eq!(step(1_010.0), []);
     }
 
     #[test]

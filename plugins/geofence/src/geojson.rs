@@ -6,7 +6,11 @@
 //!
 //! Rings may wind either way, as the RFC asks of readers, and come out with the first ring to the left and holes to the
 //! right. Across the antimeridian, a ring may be cut in two polygons, as the RFC prefers, go on beyond 180°, or jump from
-//! one side to the other; it comes out as it came in. A third number of a position, its height, is taken and left out.
+//! one side to the other; but for the winding, it comes out as it came in. Around a pole, it may go round, or to the pole
+//! and back where a flat map ends; there a straight edge may go from −180° to 180° at once, and none more than 180° else.
+//!
+//! What comes out is always a `Feature`. A third number of a position, its height, is taken and left out, and so are `id`,
+//! `bbox` and what else is beside geometry and properties. A `crs` is refused: coordinates are WGS 84.
 //!
 //! Written by hand over `serde_json`: the `geojson` crate does not say where in the input something is wrong.
 
@@ -23,7 +27,7 @@ use crate::invalid::Invalid;
 pub struct Feature {
     /// What it encloses.
     pub area: Area,
-    /// Its other properties.
+    /// Its properties, without those that say what it encloses.
     pub properties: Map<String, Value>,
 }
 

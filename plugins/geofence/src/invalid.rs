@@ -79,6 +79,12 @@ pub enum Reason {
     /// An edge that goes back over the one before it.
     #[error("the ring turns back on itself here")]
     Spike,
+    /// An edge that could go either way round the pole.
+    #[error(
+        "the edge from here goes {0}° round: expected at most 180° in a ring that goes to a pole and back where a map ends, \
+         or 360° along a straight edge"
+    )]
+    FarRound(f64),
     /// Nothing, or next to nothing, inside.
     #[error("encloses less than {MIN_AREA} square metre")]
     NoArea,
@@ -102,9 +108,6 @@ pub enum Reason {
         /// What came.
         got: String,
     },
-    /// The same twice.
-    #[error("{0} is there twice")]
-    Twice(String),
 }
 
 impl Reason {

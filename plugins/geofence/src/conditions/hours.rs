@@ -47,7 +47,9 @@ impl ActiveHours {
     /// # Errors
     /// A zone that there is not, no window or too many.
     pub fn new(time_zone: &str, windows: Vec<Window>) -> Result<Self, Invalid> {
-        let zone = ZONES.get(time_zone).map_err(|_| {
+        // `Etc/Unknown` is there, but has no name: it could not be written again.
+        let zone = ZONES.get(time_zone).ok().filter(|zone| zone.iana_name().is_some());
+        let zone = zone.ok_or_else(|| {
             let expected = "the name of a time zone, such as Europe/Berlin";
             Invalid::at("time_zone", Reason::expected(expected, format!("{time_zone:?}")))
         })?;
@@ -282,6 +284,8 @@ mod tests {
         assert_eq!(refused(json!([])), "windows: expected 1 to 28 windows, got 0");
         let wrong_zone = hours("Europe/Berlim", window(json!(["mon"]), "08:00", "09:00")).unwrap_err();
         assert!(wrong_zone.starts_with("time_zone: expected the name of a time zone"), "{wrong_zone}");
+        let nowhere = hours("Etc/Unknown", window(json!(["mon"]), "08:00", "09:00")).unwrap_err();
+        assert!(nowhere.ends_with("such as Europe/Berlin, got \"Etc/Unknown\""), "{nowhere}");
     }
 
     #[test]

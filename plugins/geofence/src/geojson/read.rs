@@ -13,10 +13,7 @@ const GEOMETRIES: &str =
 
 pub(super) fn feature(json: &Value) -> Result<Feature, Invalid> {
     let object = object(json, "")?;
-    if object.contains_key("crs") {
-        let expected = Reason::expected("no crs: coordinates are WGS 84, longitude first", "one");
-        return Err(Invalid::at("crs", expected));
-    }
+    check_crs(object, "crs")?;
     if kind(object, "type")? != "Feature" {
         return Ok(Feature { area: polygons(object, "", Edges::default())?, properties: Map::new() });
     }
@@ -28,12 +25,21 @@ pub(super) fn feature(json: &Value) -> Result<Feature, Invalid> {
         }
     };
     let geometry = self::object(object.get("geometry").unwrap_or(&Value::Null), "geometry")?;
+    check_crs(geometry, "geometry.crs")?;
     let area = if kind(geometry, "geometry.type")? == "Point" {
         circle(geometry, properties.remove("radius"))?
     } else {
         polygons(geometry, "geometry.", edges(properties.remove("edges"))?)?
     };
     Ok(Feature { area, properties })
+}
+
+fn check_crs(object: &Map<String, Value>, place: &str) -> Result<(), Invalid> {
+    if object.contains_key("crs") {
+        let expected = Reason::expected("no crs: coordinates are WGS 84, longitude first", "one");
+        return Err(Invalid::at(place, expected));
+    }
+    Ok(())
 }
 
 fn circle(geometry: &Map<String, Value>, radius: Option<Value>) -> Result<Area, Invalid> {
@@ -69,7 +75,9 @@ fn polygons(geometry: &Map<String, Value>, prefix: &str, edges: Edges) -> Result
     let is_many = kind == "MultiPolygon";
     let polygons = match kind {
         "Polygon" => vec![polygon(coordinates, &place, &mut size)?],
-        "MultiPolygon" => each(coordinates, &place, |json, place| polygon(json, place, &mut size))?,
+        // Each has a ring at least.
+        "MultiPolygon" => check_count(coordinates, &place)
+            .and_then(|()| each(coordinates, &place, |json, place| polygon(json, place, &mut size)))?,
         other => return Err(Invalid::at(format!("{prefix}type"), Reason::expected(GEOMETRIES, other))),
     };
     let ring_place = |polygon: usize, ring: usize| {
@@ -90,6 +98,7 @@ struct Size {
 }
 
 fn polygon(json: &Value, place: &str, size: &mut Size) -> Result<Polygon, Invalid> {
+    check_count(json, place)?;
     let rings = each(json, place, |json, place| {
         size.rings += 1;
         if size.rings > MAX_RINGS {
@@ -104,16 +113,26 @@ fn polygon(json: &Value, place: &str, size: &mut Size) -> Result<Polygon, Invali
     Ok(Polygon { rings })
 }
 
+/// Refuses more rings, or polygons, than there may be before any is read.
+fn check_count(json: &Value, place: &str) -> Result<(), Invalid> {
+    let count = json.as_array().map_or(0, Vec::len);
+    if count > MAX_RINGS { Err(Invalid::at(place, Reason::TooManyRings(count))) } else { Ok(()) }
+}
+
 fn vertex(json: &Value, place: &str) -> Result<Vertex, Invalid> {
+    let wrong = |count: usize| {
+        let expected = "longitude, latitude and perhaps a height";
+        Invalid::at(place, Reason::expected(expected, format!("{count} numbers")))
+    };
+    if let Some(long) = json.as_array().filter(|array| array.len() > 3) {
+        return Err(wrong(long.len()));
+    }
     let numbers = each(json, place, |json, place| {
         json.as_f64().ok_or_else(|| Invalid::at(place, Reason::expected("a number", name(json))))
     })?;
     match numbers[..] {
         [lon, lat] | [lon, lat, _] => Ok(Vertex { lon, lat }),
-        _ => {
-            let expected = "longitude, latitude and perhaps a height";
-            Err(Invalid::at(place, Reason::expected(expected, format!("{} numbers", numbers.len()))))
-        }
+        _ => Err(wrong(numbers.len())),
     }
 }
 
@@ -201,6 +220,11 @@ mod tests {
             refused(json!({"type": "Polygon", "crs": {}, "coordinates": []}))
                 .starts_with("crs: expected no crs")
         );
+        let inside = json!({"type": "Polygon", "crs": null, "coordinates": []});
+        assert!(
+            refused(json!({"type": "Feature", "geometry": inside}))
+                .starts_with("geometry.crs: expected no crs")
+        );
         assert_eq!(
             refused(json!({"type": "Polygon", "coordinates": []})),
             "coordinates[0]: expected at least one ring"
@@ -210,7 +234,14 @@ mod tests {
             "coordinates: expected at least one ring"
         );
         let many = json!({"type": "MultiPolygon", "coordinates": vec![[[0; 0]]; 101]});
-        assert_eq!(refused(many), "coordinates[100][0]: expected at most 100 rings, got 101");
+        assert_eq!(refused(many), "coordinates: expected at most 100 rings, got 101");
+        let many = json!({"type": "Polygon", "coordinates": vec![0; 101]});
+        assert_eq!(refused(many), "coordinates: expected at most 100 rings, got 101");
+        let long = polygon_of(json!([["not", "read", "for", "it", "is", "long"]]));
+        assert!(
+            refused(long)
+                .ends_with("[0][0]: expected longitude, latitude and perhaps a height, got 6 numbers")
+        );
     }
 
     #[test]

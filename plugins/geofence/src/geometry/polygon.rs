@@ -116,7 +116,7 @@ fn steps(
         let mut rings = Vec::with_capacity(polygon.rings.len());
         for (index, ring) in polygon.rings.iter().enumerate() {
             let place = || place(at, index);
-            let corners = corners(ring, &place())?;
+            let corners = corners(ring, edges, &place())?;
             let mut dense = Vec::with_capacity(corners.len());
             let too_many = || Invalid::at(place(), Reason::TooManyDensePositions);
             densify(&corners, edges, count, &mut dense).ok_or_else(too_many)?;
@@ -304,6 +304,84 @@ mod tests {
                 !contains(&cap, 79.9, 60.0) && !contains(&cap, -90.0, 0.0) && !contains(&cap, -80.1, 60.0)
             );
         }
+    }
+
+    #[test]
+    fn an_edge_of_a_flat_cap_may_go_once_round_and_otherwise_not_beyond_a_half() {
+        let mut once_round =
+            ring(&[[-180.0, 80.0], [180.0, 80.0], [180.0, 90.0], [-180.0, 90.0], [-180.0, 80.0]]);
+        let points_between = ring(&[
+            [180.0, 80.0],
+            [180.0, 85.0],
+            [180.0, 90.0],
+            [-180.0, 90.0],
+            [-180.0, 85.0],
+            [-180.0, 80.0],
+            [180.0, 80.0],
+        ]);
+        let mut all = vec![once_round.clone(), points_between];
+        once_round.reverse();
+        all.push(once_round.clone());
+        for cap in all {
+            let cap = polygons(vec![vec![cap]]).unwrap();
+            for lon in [-180.0, -120.0, -60.0, 0.0, 60.0, 120.0] {
+                assert!(contains(&cap, 80.001, lon) && !contains(&cap, 79.999, lon), "{lon}");
+            }
+            assert!(contains(&cap, 90.0, 0.0) && !contains(&cap, -85.0, 0.0));
+        }
+        let great = vec![Polygon { rings: vec![once_round] }];
+        let great = Polygons::new(great, Edges::GreatCircles, |_, _| "[0]".to_owned()).unwrap_err();
+        assert!(great.to_string().starts_with("[0][3]: the edge from here goes 360° round"), "{great}");
+        let far = ring(&[
+            [-180.0, 80.0],
+            [-120.0, 80.0],
+            [120.0, 80.0],
+            [180.0, 80.0],
+            [180.0, 90.0],
+            [-180.0, 90.0],
+            [-180.0, 80.0],
+        ]);
+        assert_eq!(
+            refused(vec![far]),
+            "[0][0][1]: the edge from here goes 240° round: expected at most 180° in a ring that goes to a pole and back \
+             where a map ends, or 360° along a straight edge"
+        );
+        // Where its longitudes are the same on both sides of the way, it does not end there, and edges go the short way.
+        let jumping =
+            ring(&[[0.0, 80.0], [120.0, 80.0], [-120.0, 80.0], [0.0, 80.0], [0.0, 90.0], [0.0, 80.0]]);
+        assert!(contains(&polygons(vec![vec![jumping]]).unwrap(), 80.1, 180.0));
+    }
+
+    #[test]
+    fn a_slit_with_uneven_ends_is_no_edge_and_its_ends_are_corners() {
+        let uneven = ring(&[
+            [-120.0, -85.0],
+            [-180.0, -84.0],
+            [-180.0, -90.0],
+            [180.0, -90.0],
+            [180.0, -80.0],
+            [60.0, -80.0],
+            [-120.0, -85.0],
+        ]);
+        let shape = polygons(vec![vec![uneven]]).unwrap();
+        assert!(contains(&shape, -90.0, 0.0) && contains(&shape, -84.6, -150.0));
+        assert!(!contains(&shape, -84.4, -150.0) && !contains(&shape, -83.0, -179.0));
+        assert!(contains(&shape, -80.1, 179.0) && contains(&shape, -83.0, 180.0));
+        let points_between = ring(&[
+            [180.0, 80.0],
+            [180.0, 85.0],
+            [180.0, 90.0],
+            [-180.0, 90.0],
+            [-180.0, 85.0],
+            [-180.0, 80.0],
+            [-60.0, 80.0],
+            [60.0, 80.0],
+            [180.0, 80.0],
+        ]);
+        let shape = polygons(vec![vec![points_between]]).unwrap();
+        assert!(
+            contains(&shape, 80.1, 180.0) && contains(&shape, 90.0, 0.0) && !contains(&shape, 79.9, 180.0)
+        );
     }
 
     #[test]

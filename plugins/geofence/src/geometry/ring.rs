@@ -1,8 +1,10 @@
 //! Rings as they are given: positions whose last is the first, in degrees.
 //!
 //! A longitude may go on beyond 180°, or jump from one side to the other: an edge goes the way its longitudes say, and the
-//! short way round if they are more than 180° apart.
+//! short way round if they are more than 180° apart. But a ring that goes to a pole and back where a flat map ends, at 180°
+//! and −180° or the like, is as the map shows it: there a straight edge may go 360°, once round, and none between.
 
+use super::polygon::Edges;
 use crate::invalid::{Invalid, Reason};
 use crate::position::{check_latitude, check_longitude};
 use crate::sphere::Vector;
@@ -56,8 +58,8 @@ pub(super) struct Corner {
 /// pole and back along one meridian, which a flat map needs and the sphere does not.
 ///
 /// # Errors
-/// A position that is none, a ring that is not closed or has too few corners.
-pub(super) fn corners(ring: &[Vertex], place: &str) -> Result<Vec<Corner>, Invalid> {
+/// A position that is none, a ring that is not closed or has too few corners, an edge that goes too far round a pole.
+pub(super) fn corners(ring: &[Vertex], edges: Edges, place: &str) -> Result<Vec<Corner>, Invalid> {
     for (index, vertex) in ring.iter().enumerate() {
         let at = |axis: u8, reason| Invalid::at(format!("{place}[{index}][{axis}]"), reason);
         check_longitude(vertex.lon, MAX_LONGITUDE).map_err(|reason| at(0, reason))?;
@@ -70,6 +72,11 @@ pub(super) fn corners(ring: &[Vertex], place: &str) -> Result<Vec<Corner>, Inval
     }
     let mut corners: Vec<Corner> =
         ring.iter().enumerate().map(|(index, &vertex)| Corner { vertex, index }).collect();
+    if is_cut_at_a_pole(ring) {
+        corners = with_ways_round(&corners, edges).map_err(|(index, degrees)| {
+            Invalid::at(format!("{place}[{index}]"), Reason::FarRound(degrees))
+        })?;
+    }
     remove_what_stays(&mut corners);
     remove_way_to_a_pole_and_back(&mut corners);
     remove_what_stays(&mut corners);
@@ -77,6 +84,51 @@ pub(super) fn corners(ring: &[Vertex], place: &str) -> Result<Vec<Corner>, Inval
         return Err(different(corners.len()));
     }
     Ok(corners)
+}
+
+/// Whether a ring goes to a pole at the one end of a flat map and comes back at the other.
+fn is_cut_at_a_pole(ring: &[Vertex]) -> bool {
+    let ring = &ring[..ring.len() - 1];
+    let Some(start) = ring.iter().position(|vertex| !vertex.is_pole()) else { return false };
+    let (mut before, mut was_pole) = (ring[start], false);
+    // Once round, from what is not at a pole to itself.
+    for &vertex in ring[start..].iter().chain(&ring[..=start]) {
+        if vertex.is_pole() {
+            was_pole = true;
+            continue;
+        }
+        if was_pole && before.lon != vertex.lon && are_on_a_meridian(before, vertex) {
+            return true;
+        }
+        (before, was_pole) = (vertex, false);
+    }
+    false
+}
+
+/// The corners of a ring that is as a flat map shows it, with corners between those that are once round apart: on the
+/// sphere, they are on one meridian. Or else the index of an edge that goes too far, and how many degrees that is.
+fn with_ways_round(corners: &[Corner], edges: Edges) -> Result<Vec<Corner>, (usize, f64)> {
+    let mut all = Vec::with_capacity(corners.len() + 2);
+    for pair in corners.windows(2) {
+        let (start, end) = (pair[0].vertex, pair[1].vertex);
+        all.push(pair[0]);
+        let degrees = end.lon - start.lon;
+        if start.is_pole() || end.is_pole() || degrees.abs() <= 180.0 {
+            continue;
+        }
+        if degrees.abs() != 360.0 || edges == Edges::GreatCircles {
+            return Err((pair[0].index, degrees.abs()));
+        }
+        for part in [1.0 / 3.0, 2.0 / 3.0] {
+            let lat = start.lat + (end.lat - start.lat) * part;
+            all.push(Corner {
+                vertex: Vertex { lon: start.lon + degrees * part, lat },
+                index: pair[0].index,
+            });
+        }
+    }
+    all.extend(corners.last());
+    Ok(all)
 }
 
 /// Leaves one of neighbours that are at the same place; the last and the first are neighbours.
@@ -92,26 +144,33 @@ fn remove_what_stays(corners: &mut Vec<Corner>) {
 
 fn remove_way_to_a_pole_and_back(corners: &mut Vec<Corner>) {
     let count = corners.len();
-    let meridian = |corner: &Corner| corner.vertex.lon.rem_euclid(360.0);
     let is_way_back = |at: usize| {
         let (before, after) = (&corners[(at + count - 1) % count], &corners[(at + 1) % count]);
-        corners[at].vertex.is_pole() && meridian(before) == meridian(after)
+        corners[at].vertex.is_pole() && are_on_a_meridian(before.vertex, after.vertex)
     };
     let Some(pole) = (0..count).find(|&at| count > 3 && is_way_back(at)) else { return };
-    let (before, after) = ((pole + count - 1) % count, (pole + 1) % count);
-    // Of the two ends of the way, the one farther from the pole stays.
-    let from_pole = |at: usize| 90.0 - corners[at].vertex.lat.abs();
-    let mut gone = vec![pole];
-    if corners[before].vertex.lat == corners[after].vertex.lat {
-        gone.push(after);
-    } else {
-        gone.push(if from_pole(before) < from_pole(after) { before } else { after });
+    // The ends of the way are then the last corner and the first.
+    corners.rotate_left((pole + 1) % count);
+    corners.pop();
+    while let [first, second, .., before_last, last] = corners.as_slice()
+        && are_on_a_meridian(first.vertex, last.vertex)
+    {
+        let from_pole = |corner: &Corner| 90.0 - corner.vertex.lat.abs();
+        if first.vertex.vector() == last.vertex.vector() {
+            corners.remove(0);
+        // An end is a true corner if the ring comes to it from elsewhere; else it is a point on the way.
+        } else if from_pole(first) < from_pole(last) && are_on_a_meridian(first.vertex, second.vertex) {
+            corners.remove(0);
+        } else if from_pole(last) < from_pole(first) && are_on_a_meridian(last.vertex, before_last.vertex) {
+            corners.pop();
+        } else {
+            return;
+        }
     }
-    let mut at = 0;
-    corners.retain(|_| {
-        at += 1;
-        !gone.contains(&(at - 1))
-    });
+}
+
+fn are_on_a_meridian(one: Vertex, other: Vertex) -> bool {
+    one.lon.rem_euclid(360.0) == other.lon.rem_euclid(360.0)
 }
 
 #[cfg(test)]
@@ -144,7 +203,8 @@ mod tests {
             [-180.0, 90.0],
             [-180.0, 80.0],
         ]);
-        let indexes: Vec<usize> = corners(&cap, "").unwrap().iter().map(|corner| corner.index).collect();
+        let indexes: Vec<usize> =
+            corners(&cap, Edges::Straight, "").unwrap().iter().map(|corner| corner.index).collect();
         assert_eq!(indexes, [1, 2, 3]);
         let uneven = ring(&[
             [-180.0, -84.0],
@@ -156,13 +216,52 @@ mod tests {
             [-180.0, -80.0],
             [-180.0, -84.0],
         ]);
-        assert_eq!(corners(&uneven, "").unwrap().len(), 3);
+        assert_eq!(corners(&uneven, Edges::Straight, "").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn of_the_ends_of_a_slit_the_true_corners_stay() {
+        let kept = |positions: &[[f64; 2]]| -> Vec<[f64; 2]> {
+            let kept = corners(&ring(positions), Edges::Straight, "").unwrap();
+            kept.iter().map(|corner| [corner.vertex.lon, corner.vertex.lat]).collect()
+        };
+        let uneven = [
+            [-120.0, -85.0],
+            [-180.0, -84.0],
+            [-180.0, -90.0],
+            [180.0, -90.0],
+            [180.0, -80.0],
+            [60.0, -80.0],
+            [-120.0, -85.0],
+        ];
+        let mut turned = uneven;
+        turned.reverse();
+        for positions in [uneven, turned] {
+            let mut kept = kept(&positions);
+            kept.sort_by(|one, other| one[0].total_cmp(&other[0]));
+            assert_eq!(kept, [[-180.0, -84.0], [-120.0, -85.0], [60.0, -80.0], [180.0, -80.0]]);
+        }
+        let points_between = [
+            [180.0, 80.0],
+            [180.0, 85.0],
+            [180.0, 90.0],
+            [-180.0, 90.0],
+            [-180.0, 85.0],
+            [-180.0, 80.0],
+            [-60.0, 80.0],
+            [60.0, 80.0],
+            [180.0, 80.0],
+        ];
+        let mut kept = kept(&points_between);
+        kept.sort_by(|one, other| one[0].total_cmp(&other[0]));
+        assert_eq!(kept, [[-60.0, 80.0], [60.0, 80.0], [180.0, 80.0]]);
     }
 
     #[test]
     fn rings_that_are_none_are_refused_with_the_place() {
-        let refused =
-            |positions: &[[f64; 2]]| corners(&ring(positions), "coordinates[0]").unwrap_err().to_string();
+        let refused = |positions: &[[f64; 2]]| {
+            corners(&ring(positions), Edges::Straight, "coordinates[0]").unwrap_err().to_string()
+        };
         assert_eq!(
             refused(&[[0.0, 0.0], [1.0, 0.0], [1.0, 95.0], [0.0, 0.0]]),
             "coordinates[0][2][1]: latitude 95 is beyond 90"

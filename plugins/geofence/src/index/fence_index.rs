@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::rebuild::{Rebuild, is_due};
+use super::rebuild::{Rebuild, Spawn, is_due, spawn};
 use super::run::{Entry, Run};
 use super::{Fence, FenceId, Version};
 
@@ -39,12 +39,17 @@ pub(super) struct Shared {
     pub(super) current: ArcSwap<Version>,
     /// Held by whoever makes the next version.
     pub(super) rebuild: Mutex<Option<Rebuild>>,
+    pub(super) spawn: Spawn,
 }
 
 impl FenceIndex {
     /// An index of fences. Of two with the same id, the later one counts.
     #[must_use]
     pub fn new(fences: impl IntoIterator<Item = Fence>) -> Self {
+        Self::with_spawn(fences, spawn)
+    }
+
+    fn with_spawn(fences: impl IntoIterator<Item = Fence>, spawn: Spawn) -> Self {
         let mut fences: Vec<Fence> = fences.into_iter().collect();
         leave_last(&mut fences);
         let version = Version {
@@ -54,7 +59,7 @@ impl FenceIndex {
             frozen: Vec::new(),
             levels: Vec::new(),
         };
-        let shared = Shared { current: ArcSwap::from_pointee(version), rebuild: Mutex::new(None) };
+        let shared = Shared { current: ArcSwap::from_pointee(version), rebuild: Mutex::new(None), spawn };
         Self { shared: Arc::new(shared) }
     }
 
@@ -91,8 +96,10 @@ impl FenceIndex {
         let levels = merged(&current.levels, fresh, number);
         let (main, mut frozen) = (current.main.clone(), current.frozen.clone());
         let changed = frozen.iter().chain(levels.iter().flatten());
-        let begins = rebuild.is_none() && is_due(&main, changed, len);
-        let levels = if begins {
+        let is_due = rebuild.is_none() && is_due(&main, changed, len);
+        // Without a thread nothing is frozen: it would stay so. The next change tries again.
+        let begun = if is_due { Rebuild::prepare(&self.shared) } else { None };
+        let levels = if begun.is_some() {
             frozen.extend(levels.into_iter().flatten());
             Vec::new()
         } else {
@@ -101,19 +108,19 @@ impl FenceIndex {
         let next = Arc::new(Version { number, len, main, frozen, levels });
         self.shared.current.store(next.clone());
         let ended = marks.keep();
-        match &mut *rebuild {
-            Some(rebuild) => rebuild.ended.extend(ended),
-            None if begins => *rebuild = Rebuild::start(&self.shared, next),
-            None => {}
+        if let Some(begun) = begun {
+            begun.begin(next);
+            *rebuild = Some(begun);
+        } else if let Some(rebuild) = &mut *rebuild {
+            rebuild.ended.extend(ended);
         }
     }
 
     /// Waits until the tree that is being rebuilt, if any, is in place.
     pub fn settle(&self) {
-        let thread = self.shared.rebuild().as_mut().and_then(Rebuild::take_thread);
-        if let Some(thread) = thread {
-            // A panic there was told there; what it leaves is sound.
-            let _ = thread.join();
+        let in_place = self.shared.rebuild().as_ref().map(Rebuild::in_place);
+        if let Some(in_place) = in_place {
+            in_place.wait();
         }
     }
 }
@@ -202,4 +209,59 @@ fn leave_last(fences: &mut Vec<Fence>) {
         at += 1;
         kept.next_if(|(_, last)| *last == at - 1).is_some()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    use super::super::rebuild::WAIT_FOR_READERS;
+    use super::*;
+    use crate::geometry::Circle;
+    use crate::index::OwnerId;
+    use crate::position::Position;
+
+    fn put(number: u32) -> Change {
+        let centre = Position::new(f64::from(number % 170) - 85.0, f64::from(number % 359) - 179.0).unwrap();
+        let id = FenceId { owner: OwnerId(1), number };
+        Change::Put(Fence { id, shape: Circle::new(centre, 500.0).unwrap().shape(), conditions: None })
+    }
+
+    #[test]
+    fn without_a_thread_changes_stay_in_few_trees_until_there_is_one() {
+        static IS_FULL: AtomicBool = AtomicBool::new(true);
+        let spawn_or_not: Spawn = |work| match IS_FULL.load(Ordering::Relaxed) {
+            true => Err(std::io::ErrorKind::WouldBlock.into()),
+            false => spawn(work),
+        };
+        let index = FenceIndex::with_spawn([], spawn_or_not);
+        index.apply((0..5_000).map(put));
+        (5_000..5_100).for_each(|number| index.apply([put(number)]));
+        let version = index.version();
+        assert_eq!(version.len(), 5_100);
+        assert!(version.frozen.is_empty() && version.runs().count() <= LEVELS + 1);
+        IS_FULL.store(false, Ordering::Relaxed);
+        index.apply([put(5_100)]);
+        index.settle();
+        let version = index.version();
+        assert_eq!((version.len(), version.main.len(), version.runs().count()), (5_101, 5_101, 1));
+    }
+
+    #[test]
+    fn whoever_keeps_an_old_version_makes_nobody_wait_for_the_new_tree() {
+        let index = FenceIndex::new([]);
+        let mut shortest = WAIT_FOR_READERS;
+        let mut kept = Vec::new();
+        for round in 0..4 {
+            kept.push(index.version());
+            index.apply((0..5_000).map(|number| put(round * 5_000 + number)));
+            let begun = Instant::now();
+            index.settle();
+            shortest = shortest.min(begun.elapsed());
+            assert_eq!(index.version().main.len(), index.version().len());
+        }
+        assert!(kept.iter().zip(0..).all(|(version, round)| version.len() == 5_000 * round));
+        assert!(shortest < WAIT_FOR_READERS);
+    }
 }

@@ -1,8 +1,9 @@
 //! Builds the main tree anew on a thread of its own, while queries and changes go on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::io;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::fence_index::Shared;
@@ -16,7 +17,7 @@ const FEWEST: usize = 4_096;
 const ONE_IN: usize = 16;
 
 /// Whoever asks is done in microseconds. A version that somebody keeps for longer than this is freed by them.
-const WAIT_FOR_READERS: Duration = Duration::from_secs(1);
+pub(super) const WAIT_FOR_READERS: Duration = Duration::from_secs(1);
 
 /// Whether so much has changed that the main tree should be built anew.
 pub(super) fn is_due<'a>(main: &Run, changes: impl Iterator<Item = &'a Arc<Run>>, len: usize) -> bool {
@@ -25,73 +26,94 @@ pub(super) fn is_due<'a>(main: &Run, changes: impl Iterator<Item = &'a Arc<Run>>
     changed.max(gone) > FEWEST.max(main.len() / ONE_IN)
 }
 
+/// Starts a thread for a piece of work.
+pub(super) type Spawn = fn(Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+/// Starts it with the operating system. Nobody joins it.
+pub(super) fn spawn(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    Builder::new().name("geofence-rebuild".to_owned()).spawn(work).map(drop)
+}
+
 /// A rebuild that goes on.
 #[derive(Debug)]
 pub(super) struct Rebuild {
-    /// None while somebody waits for it.
-    thread: Option<JoinHandle<()>>,
-    is_done: Arc<AtomicBool>,
+    /// Where its thread waits for what to build of.
+    version: Sender<Arc<Version>>,
+    in_place: InPlace,
     /// The fences that were replaced or removed since it began.
     pub(super) ended: Vec<FenceId>,
 }
 
+/// Set when the new tree is in place, or never will be.
+pub(super) type InPlace = Arc<OnceLock<()>>;
+
 impl Rebuild {
-    /// Starts one of a version that has just been put in place. `None` if there is no thread to be had: then the next change
-    /// tries again.
-    pub(super) fn start(shared: &Arc<Shared>, version: Arc<Version>) -> Option<Self> {
-        let is_done = Arc::new(AtomicBool::new(false));
-        let done = Done(is_done.clone());
-        let shared = shared.clone();
+    /// A thread for one; it waits for the version. `None` if there is no thread to be had.
+    pub(super) fn prepare(shared: &Arc<Shared>) -> Option<Self> {
+        let (version, given) = mpsc::channel::<Arc<Version>>();
+        let in_place = InPlace::default();
+        let (settled, shared) = (Settled(in_place.clone()), shared.clone());
+        let spawn = shared.spawn;
         let work = move || {
-            let _done = done;
+            // Whoever prepared it panicked.
+            let Ok(version) = given.recv() else { return };
             let main = Arc::new(Run::new(version.fences().collect()));
             drop(version);
-            put_in_place(&shared, main);
+            let old = put_in_place(&shared, main);
+            drop((shared, settled));
+            wait_for_readers(&old.0);
         };
-        let thread = Builder::new().name("geofence-rebuild".to_owned()).spawn(work).ok()?;
-        Some(Self { thread: Some(thread), is_done, ended: Vec::new() })
+        spawn(Box::new(work)).ok()?;
+        Some(Self { version, in_place, ended: Vec::new() })
     }
 
-    /// Whether its thread has come to its end, however it did.
+    /// Begins, with a version that has just been put in place and has what is to be in the tree.
+    pub(super) fn begin(&self, version: Arc<Version>) {
+        // The thread is gone only if it panicked, and told it there.
+        let _ = self.version.send(version);
+    }
+
+    /// Whether it has come to its end, however it did.
     pub(super) fn is_finished(&self) -> bool {
-        self.is_done.load(Ordering::Acquire)
+        self.in_place.get().is_some()
     }
 
-    /// The thread, for whoever waits for it.
-    pub(super) fn take_thread(&mut self) -> Option<JoinHandle<()>> {
-        self.thread.take()
+    /// To wait for its end.
+    pub(super) fn in_place(&self) -> InPlace {
+        self.in_place.clone()
     }
 }
 
 /// Says so when it goes, in a panic, too.
-struct Done(Arc<AtomicBool>);
+struct Settled(InPlace);
 
-impl Drop for Done {
+impl Drop for Settled {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        let _ = self.0.set(());
     }
 }
 
-/// Makes the version in which a new main tree stands for the old one and what was frozen.
-fn put_in_place(shared: &Shared, main: Arc<Run>) {
-    let old = {
-        let mut rebuild = shared.rebuild();
-        let current = shared.current.load_full();
-        let number = current.number + 1;
-        // What ended since it was begun is in it still.
-        for id in rebuild.iter_mut().flat_map(|rebuild| rebuild.ended.drain(..)) {
-            if let Some(entry) = main.find(id) {
-                entry.end(number);
-            }
+/// Makes the version in which a new main tree stands for the old one and what was frozen, and returns these.
+fn put_in_place(shared: &Shared, main: Arc<Run>) -> (Arc<Run>, Vec<Arc<Run>>) {
+    let mut rebuild = shared.rebuild();
+    let current = shared.current.load_full();
+    let number = current.number + 1;
+    // What ended since it was begun is in it still.
+    for id in rebuild.iter_mut().flat_map(|rebuild| rebuild.ended.drain(..)) {
+        if let Some(entry) = main.find(id) {
+            entry.end(number);
         }
-        let levels = current.levels.clone();
-        let next = Version { number, len: current.len, main, frozen: Vec::new(), levels };
-        shared.current.store(Arc::new(next));
-        (current.main.clone(), current.frozen.clone())
-    };
-    // Freeing a million fences takes milliseconds, which should not be a reader's.
+    }
+    let levels = current.levels.clone();
+    let next = Version { number, len: current.len, main, frozen: Vec::new(), levels };
+    shared.current.store(Arc::new(next));
+    (current.main.clone(), current.frozen.clone())
+}
+
+/// Freeing a million fences takes milliseconds, which should not be a reader's.
+fn wait_for_readers(old: &Arc<Run>) {
     let begun = Instant::now();
-    while Arc::strong_count(&old.0) > 1 && begun.elapsed() < WAIT_FOR_READERS {
+    while Arc::strong_count(old) > 1 && begun.elapsed() < WAIT_FOR_READERS {
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -131,18 +131,21 @@ impl LivePositions {
         let mut owners = self.part(owner);
         let known = owners.entry(owner).or_default();
         let is_older = known.here.is_some_and(|here| position.time < here.position.time);
+        let mut debt = known.debt;
         let result = if is_older || expires <= time {
             Err(Refused::Outdated(position.time))
         } else {
-            known.debt.count(time, self.settings.pace).map_err(Refused::TooSoon)
+            debt.count(time, self.settings.pace).map_err(Refused::TooSoon)
         };
         let result = result.and_then(|()| if known.here.is_none() { self.count_one() } else { Ok(()) });
         if let Err(refused) = result {
+            // Nothing was taken, so nothing is to be made up for.
             if known.here.is_none() && known.debt.is_none(time) {
                 owners.remove(&owner);
             }
             return Err(refused);
         }
+        known.debt = debt;
         known.updates = known.updates.wrapping_add(1);
         let reach = Shape::circle(place, position.radius).reach;
         let cell = Cell::of(place, chord_of_metres(position.radius));
@@ -319,6 +322,22 @@ mod tests {
         assert!(matches!(update(9, -60), Ok(()) | Err(Refused::Full(_))));
         let old = live.update(OwnerId(9), here(0.0, 0.0, 100.0, -60), second(0));
         assert_eq!(old, Err(Refused::Outdated(second(-60))));
+    }
+
+    #[test]
+    fn what_is_refused_as_too_much_leaves_nothing_behind() {
+        let live = LivePositions::new(settings());
+        let update = |owner, time| live.update(OwnerId(owner), here(0.0, 0.0, 100.0, time), second(time));
+        (0..3).for_each(|owner| update(owner, 0).unwrap());
+        let known = || live.parts.iter().map(|part| lock(part).len()).sum::<usize>();
+        for owner in 3..2_000 {
+            assert_eq!(update(owner, 0), Err(Refused::Full(3)));
+        }
+        assert_eq!(known(), 3);
+        // Nothing was taken, so nothing has to be made up for.
+        assert_eq!(update(3, 0), Err(Refused::Full(3)));
+        live.remove(OwnerId(0));
+        assert_eq!(update(3, 0), Ok(()));
     }
 
     #[test]
