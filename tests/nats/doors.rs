@@ -147,6 +147,18 @@ async fn the_connection_is_encrypted_and_both_sides_show_a_certificate() {
 }
 
 #[tokio::test]
+async fn nothing_is_said_in_the_clear_when_any_server_is_named_with_tls() {
+    let broker = Broker::start().await;
+    let (plain, port) = (broker.url(), broker.port);
+    let both = format!("[nats]\nurl = '{plain},tls://127.0.0.1:{port}'\n");
+    let world = World::with_configuration(&both).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(ready(&world).await["brokers"]["nats"], "disconnected");
+    }
+}
+
+#[tokio::test]
 async fn how_much_waits_is_told() {
     let (broker, mut world) = super::pair("").await;
     let jetstream = broker.jetstream().await;

@@ -288,3 +288,65 @@ async fn letters_are_written_before_a_message_is_given_up() {
     until_settled(&jetstream).await;
     assert_eq!(dead_letters(&jetstream).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_letter_is_written_though_the_problem_is_larger_than_the_broker_takes() {
+    let (broker, world) = pair("").await;
+    let jetstream = broker.jetstream().await;
+    // The name of a field that is not known is repeated where the problem is told, and in what is told.
+    let payload = format!(r#"{{"{}":1}}"#, "x".repeat(262_130));
+    publish_raw(&jetstream, "tidings.publish.x", HeaderMap::new(), payload.clone()).await;
+    let long = format!("tidings.publish.{}", "y".repeat(3_900));
+    publish_raw(&jetstream, &long, HeaderMap::new(), "nope").await;
+    publish(&jetstream, "tidings.publish.x", &note("good")).await;
+    until_settled(&jetstream).await;
+    assert_eq!(titles(&world).await.len(), 1);
+    let letters = dead_letters(&jetstream).await;
+    assert_eq!(letters.len(), 2);
+    let (on, letter) =
+        letters.iter().find(|(_, letter)| letter["bytes"] == payload.len()).expect("its letter");
+    assert_eq!((on.as_str(), &letter["subject"]), ("tidings.dead.x", &json!("tidings.publish.x")));
+    let problem = (&letter["problem"]["type"], &letter["problem"]["status"]);
+    assert_eq!(problem, (&json!("urn:tidings:problem:invalid-field"), &json!(422)));
+    let (on, letter) = letters.iter().find(|(_, letter)| letter["bytes"] == 4).expect("its letter");
+    assert_eq!((on.as_str(), &letter["subject"]), ("tidings.dead.unknown", &json!(long)));
+    assert_eq!(metric(&world, "tidings_broker_connects_total").await, 1.0, "the connection was never lost");
+}
+
+const TENANTS: &str = r#"
+[[nats.subjects]]
+subject = "a.>"
+tenant = "a"
+[[nats.subjects]]
+subject = "b.>"
+tenant = "b"
+"#;
+
+#[tokio::test]
+async fn the_same_id_of_another_tenant_or_of_a_message_that_was_put_aside_hides_nothing() {
+    let (broker, world) = pair(TENANTS).await;
+    let jetstream = broker.jetstream().await;
+    publish_raw(&jetstream, "tidings.publish.a.x", headers(&[("Nats-Msg-Id", "k")]), "nope").await;
+    for subject in ["tidings.publish.b.x", "tidings.publish.a.x"] {
+        until("the broker's forgetting", async || {
+            let payload = note(subject).to_string().into();
+            let id = headers(&[("Nats-Msg-Id", "k")]);
+            let sent = jetstream.publish_with_headers(subject, id, payload).await.expect("it is sent");
+            !sent.await.expect("it is answered").duplicate
+        })
+        .await;
+    }
+    until_settled(&jetstream).await;
+    for tenant in ["a", "b"] {
+        let grant = tidings_http::token::Grant {
+            tenant: Some(tenant.to_owned()),
+            scopes: vec!["admin".to_owned()],
+            ..Default::default()
+        };
+        let page = world.get("/v1/log?limit=1000", &crate::world::token(&grant)).await;
+        let events = page["events"].as_array().expect("events").iter();
+        let titles: Vec<&str> = events.filter_map(|event| event["content"]["title"].as_str()).collect();
+        assert_eq!(titles, [format!("tidings.publish.{tenant}.x")]);
+    }
+    assert_eq!(dead_letters(&jetstream).await.len(), 1);
+}

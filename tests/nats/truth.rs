@@ -307,3 +307,27 @@ async fn each_message_reaches_a_connected_device_once() {
     until_settled(&jetstream).await;
     assert_eq!(device.notifications().await.len(), 0, "and nothing more");
 }
+
+#[tokio::test]
+async fn a_consumer_that_waits_for_no_acknowledgement_is_not_taken_from() {
+    let broker = Broker::start().await;
+    let jetstream = broker.jetstream().await;
+    let stream = Config {
+        name: "TIDINGS".to_owned(),
+        subjects: vec!["tidings.publish.>".to_owned()],
+        ..Config::default()
+    };
+    let stream = jetstream.create_stream(stream).await.expect("a stream");
+    let consumer = pull::Config {
+        durable_name: Some("tidings".to_owned()),
+        ack_policy: AckPolicy::None,
+        ..pull::Config::default()
+    };
+    stream.create_consumer(consumer).await.expect("a consumer");
+    publish(&jetstream, "tidings.publish.x", &note("kept")).await;
+    let world = World::with_configuration(&broker.settings("")).await;
+    until("a refusal", async || metric(&world, "tidings_broker_renewals_total").await >= 1.0).await;
+    assert_eq!(titles(&world).await.len(), 0);
+    stream.delete_consumer("tidings").await.expect("it is deleted");
+    until("a consumer of ours", async || titles(&world).await.len() == 1).await;
+}

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::Serialize;
+use serde_json::json;
 use tidings_engine::problem::Problem;
 use tokio::sync::mpsc;
 
@@ -27,6 +28,10 @@ const AT_ONCE: usize = 256;
 const DATA_BYTES: usize = 32 << 10;
 /// Headers that it repeats, and bytes of each.
 const HEADERS: (usize, usize) = (32, 512);
+/// Bytes of each text in a letter that would be too large with all of them; in the end there are none.
+const TEXT_BYTES: [usize; 2] = [256, 0];
+/// Bytes of a letter's headers, and to spare.
+const LETTER_HEADERS: usize = 1_024;
 /// How often the log says that there were some.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
@@ -82,18 +87,18 @@ pub(crate) async fn run(link: Link, context: Context, subjects: Subjects, mut qu
 
 async fn write(context: &Context, subjects: &Subjects, dead: &Dead) -> Result<(), String> {
     let subject = dead.incoming.message.subject.as_str();
-    let chosen = subjects.published_on(subject).unwrap_or("unknown");
     let mut headers = HeaderMap::new();
     headers.insert(header::MESSAGE_ID, dead.incoming.name.as_str()); // the same letter twice is one
     headers.insert(header::CONTENT_TYPE, "application/json");
     let letter = Bytes::from(letter(dead, context.client().max_payload()));
-    let stored = context.publish_with_headers(subjects.dead_of(chosen), headers, letter).await;
+    let stored = context.publish_with_headers(subjects.dead_of(subject), headers, letter).await;
     let stored = stored.map_err(|error| error.to_string())?;
     stored.await.map(drop).map_err(|error| error.to_string())
 }
 
 /// The letter, with less of the message where the broker would not take it.
-fn letter(Dead { incoming, problem }: &Dead, most_bytes: usize) -> Vec<u8> {
+fn letter(dead: &Dead, most_bytes: usize) -> Vec<u8> {
+    let Dead { incoming, problem } = dead;
     let Incoming { message, stream, sequence, delivered, .. } = incoming;
     let mut data_bytes = DATA_BYTES;
     loop {
@@ -115,14 +120,51 @@ fn letter(Dead { incoming, problem }: &Dead, most_bytes: usize) -> Vec<u8> {
             data_base64,
         };
         let json = serde_json::to_vec(&letter).unwrap_or_default();
-        if json.len() + 1_024 <= most_bytes || data_bytes == 0 {
+        if json.len() + LETTER_HEADERS <= most_bytes {
             return json;
+        }
+        if data_bytes == 0 {
+            return outline(dead, most_bytes);
         }
         data_bytes /= 4;
         if data_bytes < 256 {
             data_bytes = 0;
         }
     }
+}
+
+/// The letter when even the problem is too large, as it may repeat a field's name: which message, and which problem. It always fits,
+/// so that no message comes again for ever because of its letter.
+fn outline(Dead { incoming, problem }: &Dead, most_bytes: usize) -> Vec<u8> {
+    let Incoming { message, stream, sequence, delivered, .. } = incoming;
+    let mut json = Vec::new();
+    for most in TEXT_BYTES {
+        let said = json!({
+            "type": problem.kind(),
+            "title": problem.title(),
+            "status": problem.status(),
+            "detail": beginning(problem.detail(), most),
+        });
+        let letter = json!({
+            "problem": said,
+            "subject": beginning(&message.subject, most),
+            "stream": stream,
+            "sequence": sequence,
+            "delivered": delivered,
+            "headers": {},
+            "bytes": message.payload.len(),
+        });
+        json = letter.to_string().into_bytes();
+        if json.len() + LETTER_HEADERS <= most_bytes {
+            break;
+        }
+    }
+    json
+}
+
+/// The beginning of a text, of at most so many bytes.
+fn beginning(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 /// Bytes as text, if they are, but for a character that was cut.

@@ -21,9 +21,30 @@ pub(crate) const TRACEPARENT: &str = "Traceparent";
 pub(crate) const ERROR_CODE: &str = "Nats-Service-Error-Code";
 pub(crate) const ERROR: &str = "Nats-Service-Error";
 
-/// The value of a header.
+/// The value of a header. Of several names that differ in case only, the exact one counts, or else the least, so that a message always
+/// means the same.
 pub(crate) fn value<'h>(headers: Option<&'h HeaderMap>, name: &str) -> Option<&'h str> {
-    let mut all = headers?.iter();
-    let (_, values) = all.find(|(given, _)| AsRef::<str>::as_ref(*given).eq_ignore_ascii_case(name))?;
+    let named = headers?.iter().map(|(given, values)| (AsRef::<str>::as_ref(given), values));
+    let fitting = named.filter(|(given, _)| given.eq_ignore_ascii_case(name));
+    let (_, values) = fitting.min_by_key(|(given, _)| (*given != name, *given))?;
     values.first().map(|value| value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_names_that_differ_in_case_the_exact_one_counts_or_else_the_least() {
+        // The order of a map is another each time.
+        for _ in 0..20 {
+            let mut headers = HeaderMap::new();
+            for name in ["nats-msg-id", "NATS-MSG-ID", "Nats-msg-id"] {
+                headers.insert(name, name);
+            }
+            assert_eq!(value(Some(&headers), MESSAGE_ID), Some("NATS-MSG-ID"));
+            headers.insert(MESSAGE_ID, "exact");
+            assert_eq!(value(Some(&headers), MESSAGE_ID), Some("exact"));
+        }
+    }
 }

@@ -100,6 +100,8 @@ pub(crate) fn check(settings: &NatsSettings) -> Result<(), NatsError> {
 
 /// How one connects, as the settings say.
 fn options(settings: &NatsSettings) -> Result<ConnectOptions, NatsError> {
+    // One server with TLS means all: else whoever keeps that one away has us speak in the clear with another.
+    let is_encrypted = settings.tls || settings.servers().any(|server| server.starts_with("tls://"));
     let mut options = ConnectOptions::new()
         .name(NAME)
         .retry_on_initial_connect()
@@ -109,7 +111,7 @@ fn options(settings: &NatsSettings) -> Result<ConnectOptions, NatsError> {
         .connection_timeout(PATIENCE)
         .request_timeout(Some(PATIENCE))
         .subscription_capacity(SUBSCRIPTION_MESSAGES)
-        .require_tls(settings.tls);
+        .require_tls(is_encrypted);
     if let Some(path) = &settings.credentials_file {
         let text = read("nats.credentials-file", path)?;
         options =

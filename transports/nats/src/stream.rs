@@ -12,6 +12,9 @@ use crate::subject::Subjects;
 
 /// After this long without an acknowledgement a message comes again: many times what a commit takes, also on a disk that struggles.
 const ACK_WAIT: Duration = Duration::from_secs(30);
+/// How long the broker remembers ids: as short as it can be. It knows an id once for a whole stream, and would drop what another tenant
+/// publishes under the same, or what is published again because it was put aside. The log knows the keys of each tenant.
+const DUPLICATES: Duration = Duration::from_millis(100);
 /// Bytes of dead letters that are kept; the oldest go first.
 const DEAD_BYTES: i64 = 256 << 20;
 /// How long they are kept.
@@ -49,6 +52,7 @@ impl Consumer {
         let consumer = made.map_err(failed("the consumer cannot be made"))?;
         let made = Self { stream, consumer };
         made.require_subject(&subjects.publish())?;
+        made.require_acknowledgements()?;
         Ok(made)
     }
 
@@ -63,6 +67,24 @@ impl Consumer {
             "expected a consumer of {wanted}, got one of {filter:?}: name others (nats.stream, nats.consumer)"
         );
         Err(StreamError { what: "the consumer cannot be used", error: error.into() })
+    }
+
+    /// Without them the broker forgets what it has handed out, whatever becomes of it.
+    fn require_acknowledgements(&self) -> Result<(), StreamError> {
+        let config = &self.consumer.cached_info().config;
+        if config.ack_policy != AckPolicy::Explicit {
+            let got = config.ack_policy;
+            let error = format!("expected the acknowledgement policy explicit, got {got:?}").to_lowercase();
+            return Err(StreamError { what: "the consumer cannot be used", error: error.into() });
+        }
+        if config.max_deliver > 0 {
+            tracing::warn!(
+                consumer = config.name,
+                max_deliver = config.max_deliver,
+                "the consumer gives up messages that it has handed out so often, also when the log could not take them: expected -1"
+            );
+        }
+        Ok(())
     }
 
     /// How it is doing.
@@ -147,6 +169,7 @@ fn of_published(settings: &NatsSettings, subjects: &Subjects) -> Config {
         max_bytes: i64::try_from(settings.stream_bytes).unwrap_or(i64::MAX),
         // A publisher that is refused knows; one whose message is dropped later does not.
         discard: DiscardPolicy::New,
+        duplicate_window: DUPLICATES,
         ..base(settings)
     }
 }
@@ -180,6 +203,14 @@ fn warn_of_losses(config: &Config) {
             stream = config.name,
             "the stream may drop messages before they are published: expected one that refuses what is new when it is full, and \
              keeps the rest until it is acknowledged",
+        );
+    }
+    if config.duplicate_window > DUPLICATES {
+        tracing::warn!(
+            stream = config.name,
+            seconds = config.duplicate_window.as_secs(),
+            "the stream drops messages whose Nats-Msg-Id it had so long ago, also of another tenant, and also when the first was \
+             put aside: expected a duplicate window of 100 ms"
         );
     }
 }

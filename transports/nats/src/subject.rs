@@ -7,6 +7,10 @@ use tidings_engine::{Channel, Tenant, UserId};
 
 use crate::token::{escape, unescape};
 
+/// Bytes that a dead letter's subject takes over from its message: the broker reads lines of 4,096, with a prefix and a place for an
+/// answer in them. The letter itself says the whole.
+const DEAD_BYTES: usize = 256;
+
 /// The subjects below a prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Subjects {
@@ -57,9 +61,11 @@ impl Subjects {
         chosen.or_else(|| (rest == ".request.publish").then_some(""))
     }
 
-    /// Where that is put aside which came on a subject. NATS itself has accepted it, so it is well formed.
-    pub(crate) fn dead_of(&self, chosen: &str) -> Subject {
-        format!("{}.dead.{chosen}", self.prefix).into()
+    /// Where that is put aside which came on a subject. NATS itself has accepted it, so it is well formed; but where it is long, the
+    /// line that it would be sent with is longer than the broker reads, which ends the connection.
+    pub(crate) fn dead_of(&self, subject: &str) -> Subject {
+        let chosen = self.published_on(subject).filter(|chosen| chosen.len() <= DEAD_BYTES);
+        format!("{}.dead.{}", self.prefix, chosen.unwrap_or("unknown")).into()
     }
 
     /// Whether an answer may be sent to where a request wants it: not to what the broker itself or we listen to. Whoever asks chooses that
@@ -92,7 +98,12 @@ impl Subjects {
             ["inbox", token, verb] => (Tenant::default(), token, verb),
             ["tenant", tenant, "inbox", token, verb] => {
                 let expected = "expected a tenant: 1 to 64 of a-z A-Z 0-9 _ -";
-                (Tenant::new(tenant).map_err(|_| expected)?, token, verb)
+                let tenant = Tenant::new(tenant).map_err(|_| expected)?;
+                // Its inboxes have the short subjects only: else what the broker forbids on one is permitted on the other.
+                if tenant == Tenant::default() {
+                    return Err("expected inbox.ID.VERB for the tenant default");
+                }
+                (tenant, token, verb)
             }
             _ => return Err("expected inbox.ID.VERB"),
         };
@@ -139,6 +150,7 @@ mod tests {
             "a.b.inbox.%20.counts",
             "a.b.inbox.%FF.counts",
             "a.b.tenant.%24server.inbox.ada.list",
+            "a.b.tenant.default.inbox.ada.list",
             "a.b.inbox.ada",
         ] {
             assert!(subjects.of_inbox(wrong).is_err(), "{wrong}");
@@ -152,5 +164,15 @@ mod tests {
         assert_eq!(subjects.published_on("tidings.request.publish"), Some(""));
         assert_eq!(subjects.published_on("tidings.request.publish.shop"), Some("shop"));
         assert_eq!(subjects.published_on("other.publish.shop"), None);
+    }
+
+    #[test]
+    fn a_letter_is_put_where_its_message_was_unless_that_is_long() {
+        let subjects = Subjects::new("tidings");
+        let dead_of = |chosen: &str| subjects.dead_of(&format!("tidings.publish.{chosen}"));
+        assert_eq!(dead_of("shop.a").as_str(), "tidings.dead.shop.a");
+        assert_eq!(dead_of(&"x".repeat(256)).len(), "tidings.dead.".len() + 256);
+        assert_eq!(dead_of(&"x".repeat(257)).as_str(), "tidings.dead.unknown");
+        assert_eq!(subjects.dead_of("other.publish.a").as_str(), "tidings.dead.unknown");
     }
 }
