@@ -139,9 +139,11 @@ impl Nats {
         }
         if settings.ingest {
             let (dead, letters) = mpsc::channel(LETTERS);
-            parts.spawn(dead::run(link.clone(), context.clone(), subjects.clone(), letters).map(Ok));
+            let (of_dead, jetstream) = (settings.clone(), context.clone());
+            parts.spawn(dead::run(link.clone(), jetstream, of_dead, subjects.clone(), letters).map(Ok));
             let link = link.clone();
-            let ingest = Ingest { link, context, engine, settings, subjects, table, message_bytes, dead };
+            let ingest =
+                Ingest { link, context, engine, settings, subjects, table, message_bytes, dead };
             parts.spawn(ingest.run(shutdown.clone()).map(Ok));
         }
         // Each goes on until the shutdown; one that ends before takes the others with it.
