@@ -350,3 +350,14 @@ async fn the_same_id_of_another_tenant_or_of_a_message_that_was_put_aside_hides_
     }
     assert_eq!(dead_letters(&jetstream).await.len(), 1);
 }
+
+#[tokio::test]
+async fn dead_letters_have_their_stream_again_when_it_was_taken_away() {
+    let (broker, world) = pair("").await;
+    let jetstream = broker.jetstream().await;
+    jetstream.delete_stream("TIDINGS_DEAD").await.expect("it is deleted");
+    publish_raw(&jetstream, "tidings.publish.x", HeaderMap::new(), "nope").await;
+    until_settled(&jetstream).await;
+    assert_eq!(dead_letters(&jetstream).await.len(), 1);
+    assert_eq!(titles(&world).await.len(), 0);
+}

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::json;
+use tidings_config::NatsSettings;
 use tidings_engine::problem::Problem;
 use tokio::sync::mpsc;
 
 use crate::header;
 use crate::incoming::Incoming;
 use crate::link::Link;
+use crate::stream::stream_of_dead_letters;
 use crate::subject::Subjects;
 
 /// Letters that wait to be written.
@@ -32,8 +34,12 @@ const HEADERS: (usize, usize) = (32, 512);
 const TEXT_BYTES: [usize; 2] = [256, 0];
 /// Bytes of a letter's headers, and to spare.
 const LETTER_HEADERS: usize = 1_024;
+/// Bytes of a problem's detail that the log repeats.
+const DETAIL_BYTES: usize = 512;
 /// How often the log says that there were some.
 const SAY_EVERY: Duration = Duration::from_secs(10);
+/// How often it is seen to it that their stream is there, when they cannot be stored.
+const MAKE_EVERY: Duration = Duration::from_secs(10);
 
 /// A message that cannot be accepted, and why.
 pub(crate) struct Dead {
@@ -63,25 +69,37 @@ struct Letter<'m> {
 }
 
 /// Writes letters until nobody sends any more.
-pub(crate) async fn run(link: Link, context: Context, subjects: Subjects, mut queue: mpsc::Receiver<Dead>) {
+pub(crate) async fn run(
+    link: Link,
+    context: Context,
+    settings: NatsSettings,
+    subjects: Subjects,
+    mut queue: mpsc::Receiver<Dead>,
+) {
     let mut batch = Vec::new();
     let mut said = Said::default();
+    let mut made: Option<Instant> = None;
     while queue.recv_many(&mut batch, AT_ONCE).await > 0 {
         let letters = batch.drain(..).map(|dead| {
             let (link, context, subjects) = (&link, &context, &subjects);
             async move {
-                match write(context, subjects, &dead).await {
+                let written = write(context, subjects, &dead).await;
+                match &written {
                     Ok(()) => dead.incoming.bury(link).await,
-                    Err(error) => {
-                        tracing::debug!(error, "a dead letter could not be stored: its message comes again");
-                        dead.incoming.postpone(link).await;
-                    }
+                    Err(_) => dead.incoming.postpone(link).await,
                 }
-                dead.problem
+                written.map(|()| dead.problem)
             }
         });
-        let problems = join_all(letters).await;
-        said.note(&problems);
+        let written = join_all(letters).await;
+        said.note(&written);
+        let is_due = made.is_none_or(|made| made.elapsed() >= MAKE_EVERY);
+        if written.iter().any(Result::is_err) && is_due && link.broker.is_connected() {
+            made = Some(Instant::now());
+            if let Err(error) = stream_of_dead_letters(&context, &settings, &subjects).await {
+                tracing::warn!(%error, "the stream of dead letters cannot be made");
+            }
+        }
     }
 }
 
@@ -188,23 +206,33 @@ fn headers(headers: Option<&HeaderMap>, most: usize) -> BTreeMap<&str, &str> {
 /// What the log says of them: not a line for each, of which there may be any number.
 #[derive(Default)]
 struct Said {
-    count: usize,
-    last: Option<Instant>,
+    stored: usize,
+    failed: usize,
+    last: [Option<Instant>; 2],
 }
 
 impl Said {
-    fn note(&mut self, problems: &[Problem]) {
-        self.count += problems.len();
-        let is_due = self.last.is_none_or(|last| last.elapsed() >= SAY_EVERY);
-        if let Some(problem) = problems.last().filter(|_| is_due) {
-            let (count, kind, detail) = (self.count, problem.kind(), problem.detail());
+    fn note(&mut self, written: &[Result<Problem, String>]) {
+        let is_due = |last: Option<Instant>| last.is_none_or(|last| last.elapsed() >= SAY_EVERY);
+        let mut stored = written.iter().filter_map(|written| written.as_ref().ok());
+        let mut failed = written.iter().filter_map(|written| written.as_ref().err());
+        self.stored += stored.clone().count();
+        self.failed += failed.clone().count();
+        if let Some(problem) = stored.next_back().filter(|_| is_due(self.last[0])) {
+            let (count, kind, detail) =
+                (self.stored, problem.kind(), beginning(problem.detail(), DETAIL_BYTES));
             tracing::warn!(
                 count,
                 kind,
                 detail,
                 "messages from NATS were put aside as dead letters; the last one says why"
             );
-            (self.count, self.last) = (0, Some(Instant::now()));
+            (self.stored, self.last[0]) = (0, Some(Instant::now()));
+        }
+        if let Some(error) = failed.next_back().filter(|_| is_due(self.last[1])) {
+            let count = self.failed;
+            tracing::warn!(count, error, "dead letters could not be stored: their messages come again");
+            (self.failed, self.last[1]) = (0, Some(Instant::now()));
         }
     }
 }

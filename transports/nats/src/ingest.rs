@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::MessageBytes;
 use crate::dead::Dead;
 use crate::draft::publication;
+use crate::failing::Failing;
 use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::pull::{Pull, PullError};
@@ -37,8 +38,6 @@ const LETTER_PATIENCE: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// To ask a consumer anew may be enough; after so many times it is made anew.
 const TOLERATED: u32 = 1;
-/// How often a message is tried that a routing rule fails on: about four minutes.
-const TRIES_OF_RULES: u32 = 9;
 
 /// Takes what is published.
 pub(crate) struct Ingest {
@@ -50,6 +49,7 @@ pub(crate) struct Ingest {
     pub(crate) table: Arc<Table>,
     pub(crate) message_bytes: MessageBytes,
     pub(crate) dead: mpsc::Sender<Dead>,
+    pub(crate) failing: Failing,
 }
 
 /// Why taking ended.
@@ -174,6 +174,7 @@ impl Ingest {
 
     /// Notes how the consumer is doing, and says when it does not seem well.
     async fn look(&self, consumer: &Consumer) -> Result<Option<Stuck>, StreamError> {
+        self.failing.prune();
         if !self.link.broker.is_connected() {
             return Ok(None);
         }
@@ -230,8 +231,11 @@ impl Ingest {
         for (incoming, result) in messages.into_iter().zip(results) {
             match result {
                 // What was published before is in the log as well.
-                Ok(_) => incoming.accept(&self.link).await,
-                Err(error) if may_pass(&error, incoming.delivered) => {
+                Ok(_) => {
+                    self.failing.forget(&incoming.name);
+                    incoming.accept(&self.link).await;
+                }
+                Err(error) if self.may_pass(&error, &incoming) => {
                     taken &= matches!(error, Error::Rule { .. });
                     incoming.postpone(&self.link).await;
                 }
@@ -239,6 +243,15 @@ impl Ingest {
             }
         }
         taken
+    }
+
+    /// Whether a message that was refused is to come again.
+    fn may_pass(&self, error: &Error, incoming: &Incoming) -> bool {
+        if matches!(error, Error::Rule { .. }) {
+            return self.failing.may_pass(&incoming.name);
+        }
+        self.failing.forget(&incoming.name);
+        may_pass(error)
     }
 
     /// Waits for the letters that are under way, as a flood of them is best taken at the pace at which they are written. If that
@@ -265,8 +278,8 @@ fn again(error: &Error) -> Error {
     }
 }
 
-/// Whether what was refused now may be accepted later.
-fn may_pass(error: &Error, delivered: u32) -> bool {
+/// Whether what was refused now may be accepted later, if it is no rule that failed.
+fn may_pass(error: &Error) -> bool {
     match error {
         Error::Busy
         | Error::InsufficientStorage
@@ -275,8 +288,8 @@ fn may_pass(error: &Error, delivered: u32) -> bool {
         | Error::Rebuilding
         | Error::Stopping
         | Error::Internal => true,
-        Error::Rule { .. } => delivered < TRIES_OF_RULES,
-        Error::Invalid(_)
+        Error::Rule { .. }
+        | Error::Invalid(_)
         | Error::Malformed(_)
         | Error::Forbidden { .. }
         | Error::NotFound { .. }

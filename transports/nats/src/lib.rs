@@ -7,6 +7,7 @@
 mod answer;
 mod dead;
 mod draft;
+mod failing;
 mod header;
 mod inbox;
 mod incoming;
@@ -37,6 +38,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use dead::LETTERS;
+use failing::Failing;
 use ingest::Ingest;
 use link::Link;
 use out::Out;
@@ -139,9 +141,12 @@ impl Nats {
         }
         if settings.ingest {
             let (dead, letters) = mpsc::channel(LETTERS);
-            parts.spawn(dead::run(link.clone(), context.clone(), subjects.clone(), letters).map(Ok));
+            let (of_dead, jetstream) = (settings.clone(), context.clone());
+            parts.spawn(dead::run(link.clone(), jetstream, of_dead, subjects.clone(), letters).map(Ok));
             let link = link.clone();
-            let ingest = Ingest { link, context, engine, settings, subjects, table, message_bytes, dead };
+            let failing = Failing::default();
+            let ingest =
+                Ingest { link, context, engine, settings, subjects, table, message_bytes, dead, failing };
             parts.spawn(ingest.run(shutdown.clone()).map(Ok));
         }
         // Each goes on until the shutdown; one that ends before takes the others with it.

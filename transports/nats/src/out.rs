@@ -3,8 +3,11 @@
 //!
 //! The broker gets everything at least once. It keeps nothing by itself: who must have everything lets a stream of theirs take it.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -61,14 +64,21 @@ impl Out {
             .ok()?;
         loop {
             self.link.connected().await; // what is sent without one would be gathered in memory
+            let connects = self.connects();
             for event in &events {
                 self.send_event(event).await;
             }
-            if self.broker_has_it().await {
+            // The answer on another connection says nothing of what was written to the one before.
+            if self.broker_has_it().await && self.connects() == connects {
                 return events.last().map(|event| event.position);
             }
             tracing::warn!("the broker does not confirm what was sent: it is sent again");
         }
+    }
+
+    /// How often the client has connected so far.
+    fn connects(&self) -> u64 {
+        self.link.client.statistics().connects.load(Ordering::Relaxed)
     }
 
     /// Whether the broker has what was sent: it answers in order, also to what nobody listens to.
@@ -153,8 +163,18 @@ impl Place {
     /// Where it was left, if that is of this log; else where the log is now, which is noted at once.
     async fn begin(file: PathBuf, engine: &Engine) -> Self {
         let log = engine.log();
-        let left = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<Cursor>().ok());
+        let read = std::fs::read_to_string(&file);
+        let is_there = !read.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let left = read.ok().and_then(|text| text.trim().parse::<Cursor>().ok());
         let left = left.filter(|left| left.position <= log.head() && log.epochs().hold(left));
+        if is_there && left.is_none() {
+            tracing::warn!(
+                file = %file.display(),
+                from = %log.head(),
+                "how far the log was sent to NATS is not known, as the file is none of this log's: expected a cursor of it. What came \
+                 before is not sent"
+            );
+        }
         let position = left.as_ref().map_or(log.head(), |left| left.position);
         let mut place = Self { file, position, noted: Instant::now() };
         if left.is_none() {
@@ -173,16 +193,21 @@ impl Place {
     async fn note(&mut self, engine: &Engine) {
         self.noted = Instant::now();
         let (file, cursor) = (self.file.clone(), engine.log().cursor(self.position));
-        let written = tokio::task::spawn_blocking(move || {
-            // Whole or not at all.
-            let building = file.with_extension("new");
-            std::fs::write(&building, format!("{cursor}\n"))?;
-            std::fs::rename(&building, file)
-        });
+        let written = tokio::task::spawn_blocking(move || write_whole(&file, &format!("{cursor}\n")));
         if !matches!(written.await, Ok(Ok(()))) {
             tracing::warn!(
                 "how far the log was sent to NATS cannot be noted; after a restart more is sent again"
             );
         }
     }
+}
+
+/// Writes a file whole or not at all, also when the power goes.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let building = path.with_extension("new");
+    let mut file = File::create(&building)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&building, path)?;
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }

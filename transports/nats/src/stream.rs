@@ -125,7 +125,7 @@ impl Consumer {
 }
 
 /// The stream of dead letters, made if it is not there.
-async fn stream_of_dead_letters(
+pub(crate) async fn stream_of_dead_letters(
     context: &Context,
     settings: &NatsSettings,
     subjects: &Subjects,
